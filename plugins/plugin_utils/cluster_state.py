@@ -1,0 +1,347 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cluster as the registry remembers it: nodes, instances, numbers handed out, locks and operations.
+
+Every change is one compare-and-swap transaction, so two controllers never both succeed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, run_owner
+from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import (
+    Delete,
+    KeyAbsent,
+    ModRevision,
+    Put,
+)
+
+#: Seconds a lock outlives the last step of its run when nobody can tell whether the run still lives.
+LOCK_TTL = 1800
+#: Tries of an optimistic transaction before giving up.
+_TRIES = 50
+
+SCHEMA = 1
+DEFAULTS = {"mac_prefix": "52:54:00", "schema": SCHEMA}
+
+
+def instance_key(name):
+    """The registry key of an instance."""
+    return "instances/" + name
+
+
+def lock_key(name):
+    """The registry key of an instance's lock."""
+    return "locks/instance/" + name
+
+
+def _retry(attempt, what):
+    """Run an optimistic transaction until it succeeds; ``attempt`` returns None to be tried again."""
+    for number in range(_TRIES):
+        result = attempt()
+        if result is not None:
+            return result
+        time.sleep(min(0.2, 0.002 * (number + 1)) * (0.5 + secrets.randbelow(100) / 100))
+    raise GantryError(
+        "%s did not come through" % what, found="%d lost races against other runs" % _TRIES,
+        mend="run the same command again", code="contention",
+    )
+
+
+class ClusterState:
+    """Typed access to one registry.
+
+    :param registry: an open registry (:mod:`plugin_utils.registry`).
+    :param run: the playbook run acting, as :func:`run_owner.this_run` describes it.
+    """
+
+    def __init__(self, registry, run=None, clock=time.time):
+        self.registry = registry
+        self.run = run or run_owner.this_run()
+        self.clock = clock
+
+    # -- cluster ----------------------------------------------------------------------------------------------
+
+    def cluster(self):
+        """The cluster's settings. :raises GantryError: cluster_init has not run."""
+        entry = self.registry.get("cluster")
+        if entry is None:
+            raise GantryError(
+                "The registry holds no cluster", mend="run the playbook cluster_init", code="no_cluster",
+            )
+        return entry.value
+
+    def init(self, settings, check_mode=False):
+        """Create the cluster or bring its settings up to date. Returns (changed, before, after)."""
+        def attempt():
+            entry = self.registry.get("cluster")
+            before = entry.value if entry else {}
+            after = dict(DEFAULTS, **before)
+            after.update(settings)
+            if not entry:
+                after["created"] = int(self.clock())
+            if after == before:
+                return False, before, after
+            if check_mode:
+                return True, before, after
+            guard = ModRevision("cluster", entry.mod_revision) if entry else KeyAbsent("cluster")
+            writes = [Put("cluster", after)]
+            done = self.registry.transaction([guard], writes)
+            return (True, before, after) if done.succeeded else None
+        return _retry(attempt, "Writing the cluster's settings")
+
+    # -- nodes ------------------------------------------------------------------------------------------------
+
+    def nodes(self):
+        """All nodes by name."""
+        return {entry.value["name"]: entry.value for entry in self._entries("nodes/")}
+
+    def node(self, name):
+        """One node. :raises GantryError: unknown."""
+        entry = self.registry.get("nodes/" + name)
+        if entry is None:
+            raise GantryError(
+                "Unknown node %s" % name, found="nodes: " + (", ".join(sorted(self.nodes())) or "none"),
+                mend="run the playbook node_add with -l %s, or correct the name" % name, code="unknown_node",
+            )
+        return entry.value
+
+    def put_node(self, node, check_mode=False):
+        """Register a node or change its record, keeping what is not given. Returns (changed, before, after)."""
+        key = "nodes/" + node["name"]
+
+        def attempt():
+            entry = self.registry.get(key)
+            before = entry.value if entry else {}
+            after = dict({"group": "default", "offline": False, "drained": False, "tags": []}, **before)
+            after.update(node)
+            if after == before or check_mode:
+                return after != before, before, after
+            guard = ModRevision(key, entry.mod_revision) if entry else KeyAbsent(key)
+            done = self.registry.transaction([guard], [Put(key, after)])
+            return (True, before, after) if done.succeeded else None
+        return _retry(attempt, "Registering node %s" % node["name"])
+
+    # -- instances --------------------------------------------------------------------------------------------
+
+    def instances(self):
+        """All instance records by name."""
+        return {entry.value["name"]: entry.value for entry in self._entries("instances/")}
+
+    def instance(self, name):
+        """One record, or None."""
+        entry = self.registry.get(instance_key(name))
+        return entry.value if entry else None
+
+    def secrets_of(self, uuid):
+        """The DRBD secrets of an instance by disk index; empty when there are none."""
+        entry = self.registry.get("secrets/" + uuid)
+        return dict(entry.value) if entry else {}
+
+    def locks(self):
+        """All instance locks by instance name."""
+        prefix = "locks/instance/"
+        return {entry.key[len(prefix):]: entry.value for entry in self._entries(prefix)}
+
+    def operations(self, limit=None):
+        """The journal, oldest first."""
+        found = [entry.value for entry in self._entries("operations/")]
+        return found[-limit:] if limit else found
+
+    # -- operations -------------------------------------------------------------------------------------------
+
+    def begin(self, name, verb, params=None, plan=None, check_mode=False):
+        """Lock an instance, raise its generation and write the intent down, all in one transaction.
+
+        :param plan: for the verb ``add`` only: the planned record without numbers (see :meth:`_new_record`).
+        :returns: the operation: id, verb, generation, instance (record), params, resumed (what an interrupted
+            run of the same verb had begun, or None).
+        :raises GantryError: unknown instance, locked by a living run, or another verb was interrupted on it.
+        """
+        return _retry(lambda: self._try_begin(name, verb, params or {}, plan, check_mode),
+                      "Locking instance %s" % name)
+
+    def _try_begin(self, name, verb, params, plan, check_mode):
+        entry = self.registry.get(instance_key(name))
+        lock = self.registry.get(lock_key(name))
+        if entry is None and plan is None:
+            raise GantryError(
+                "Unknown instance %s" % name, found="no record in the registry",
+                mend="run instance_add for it, or correct the name", code="unknown_instance",
+            )
+        if lock is not None:
+            self._refuse_living(name, lock.value)
+        record = dict(entry.value) if entry else None
+        pending = record.get("pending") if record else None
+        _refuse_other_verb(name, verb, pending)
+        allocations = self.registry.get("allocations")
+        writes = []
+        guards = [
+            ModRevision(instance_key(name), entry.mod_revision) if entry else KeyAbsent(instance_key(name)),
+            ModRevision(lock_key(name), lock.mod_revision) if lock else KeyAbsent(lock_key(name)),
+        ]
+        if record is None:
+            table = {kind: dict(numbers) for kind, numbers in (allocations.value if allocations else allocation.empty()).items()}
+            record, disk_secrets = self._new_record(plan, table)
+            guards.append(ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"))
+            writes.append(Put("allocations", table))
+            if disk_secrets:
+                writes.append(Put("secrets/" + record["uuid"], disk_secrets))
+        generation = record["generation"] + 1
+        now = self.clock()
+        operation_id = "%017d-%s" % (int(now * 1000), secrets.token_hex(4))
+        resumed = pending if pending and pending["verb"] == verb else None
+        if resumed:
+            params = dict(resumed["params"], **{k: v for k, v in params.items() if v is not None})
+        record["generation"] = generation
+        record["pending"] = {"operation": operation_id, "verb": verb, "generation": generation, "params": params}
+        operation = {
+            "id": operation_id, "verb": verb, "name": name, "uuid": record["uuid"], "generation": generation,
+            "params": params, "resumed": resumed, "instance": record, "dry": check_mode,
+        }
+        if check_mode:
+            return operation
+        lease = self.registry.lease_grant(LOCK_TTL, self.run)
+        operation["lease"] = lease
+        journal = {"id": operation_id, "verb": verb, "name": name, "uuid": record["uuid"], "generation": generation,
+                   "owner": self.run, "started": now, "ended": None, "state": "running", "params": params, "reason": None}
+        held = {"operation": operation_id, "verb": verb, "generation": generation, "owner": self.run, "since": now}
+        writes += [
+            Put(instance_key(name), record),
+            Put(lock_key(name), held, lease=lease),
+            Put("operations/" + operation_id, journal),
+        ]
+        if pending:
+            writes += self._close_journal(pending["operation"], "interrupted", "taken over by %s" % operation_id)
+        done = self.registry.transaction(guards, writes)
+        if not done.succeeded:
+            self.registry.lease_revoke(lease)
+            return None
+        return operation
+
+    def _refuse_living(self, name, held):
+        alive = run_owner.liveness(held["owner"], self.run)
+        if alive == "dead":
+            return
+        ours = run_owner.same_run(held["owner"], self.run)
+        raise GantryError(
+            "Instance %s is locked by %s" % (name, held["verb"]),
+            found="operation %s of %s%s" % (held["operation"], run_owner.describe(held["owner"]), " (this run)" if ours else ""),
+            expected="no running operation",
+            mend="wait until it ends and run the same command again"
+            + ("" if alive == "alive" else "; if that run is gone, its lock ends by itself within %d s" % LOCK_TTL),
+            code="locked",
+        )
+
+    def _new_record(self, plan, table):
+        """Turn a plan into a record: hand out ports, minors, MAC addresses; make secrets. Returns (record, secrets)."""
+        record = {key: value for key, value in plan.items() if key not in ("in_use", "start")}
+        uuid = record["uuid"]
+        in_use = plan.get("in_use", {})
+        prefix = self.cluster()["mac_prefix"]
+        disks, disk_secrets = [], {}
+        for disk in record["disks"]:
+            owner = "%s/%d" % (uuid, disk["index"])
+            disk = dict(disk, nodes={node: dict(where) for node, where in disk["nodes"].items()})
+            if disk["template"] == "drbd":
+                disk["port"] = allocation.take_port(table, owner, frozenset(in_use.get("ports", ())))
+                minor = allocation.take_minor(table, owner, frozenset(in_use.get("minors", ())))
+                for where in disk["nodes"].values():
+                    where["minor"] = minor
+                disk_secrets[str(disk["index"])] = allocation.new_secret()
+            disks.append(disk)
+        nics = [dict(nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic.get("mac")))
+                for nic in record["nics"]]
+        record.update(disks=disks, nics=nics, generation=0, status="creating", created=int(self.clock()))
+        return record, disk_secrets
+
+    def keep(self, operation):
+        """Prove that the operation still holds its lock and renew the lease.
+
+        :raises GantryError: the lock is gone or belongs to another operation.
+        """
+        if operation.get("dry"):
+            return
+        lock = self.registry.get(lock_key(operation["name"]))
+        if lock is None or lock.value["operation"] != operation["id"]:
+            raise GantryError(
+                "This operation on instance %s lost its lock" % operation["name"],
+                found="now held by operation %s" % lock.value["operation"] if lock else "no lock",
+                expected="held by operation %s" % operation["id"],
+                mend="nothing was done by this step; run the same command again", code="lost_lock",
+            )
+        self.registry.lease_keepalive(operation["lease"])
+
+    def end(self, operation, state, changes=None, reason=None, remove=False, keep_pending=False):
+        """Write the outcome down and unlock.
+
+        :param state: done, failed, refused or unclear.
+        :param changes: what changed in the record.
+        :param remove: the instance is gone: drop its record, secrets and numbers.
+        :param keep_pending: the instance is left half way: the next run of the same verb must go on from here.
+        """
+        if operation.get("dry"):
+            return dict(operation["instance"], **(changes or {}))
+        return _retry(lambda: self._try_end(operation, state, changes or {}, reason, remove, keep_pending),
+                      "Ending the operation on instance %s" % operation["name"])
+
+    def _try_end(self, operation, state, changes, reason, remove, keep_pending):
+        name = operation["name"]
+        self.keep(operation)
+        lock = self.registry.get(lock_key(name))
+        entry = self.registry.get(instance_key(name))
+        guards = [ModRevision(lock_key(name), lock.mod_revision), ModRevision(instance_key(name), entry.mod_revision)]
+        record = dict(entry.value, **changes)
+        if not keep_pending:
+            record.pop("pending", None)
+        writes = [Delete(lock_key(name))] + self._close_journal(operation["id"], state, reason)
+        if remove:
+            allocations = self.registry.get("allocations")
+            table = {kind: dict(numbers) for kind, numbers in allocations.value.items()}
+            allocation.release(table, record["uuid"])
+            guards.append(ModRevision("allocations", allocations.mod_revision))
+            writes += [Delete(instance_key(name)), Delete("secrets/" + record["uuid"]), Put("allocations", table)]
+        else:
+            writes.append(Put(instance_key(name), record))
+        done = self.registry.transaction(guards, writes)
+        if not done.succeeded:
+            return None
+        self.registry.lease_revoke(operation["lease"])
+        return record
+
+    def _close_journal(self, operation_id, state, reason):
+        entry = self.registry.get("operations/" + operation_id)
+        if entry is None:
+            return []
+        return [Put(entry.key, dict(entry.value, state=state, reason=reason, ended=self.clock()))]
+
+    def _entries(self, prefix):
+        return self.registry.range(prefix).entries
+
+
+def _refuse_other_verb(name, verb, pending):
+    """An interrupted operation is finished by its own verb; anything else would act on a half-done state."""
+    if not pending or pending["verb"] == verb or verb in FINISHERS.get(pending["verb"], ()):
+        return
+    raise GantryError(
+        "On instance %s the operation '%s' was interrupted" % (name, pending["verb"]),
+        found="operation %s, generation %d, not ended" % (pending["operation"], pending["generation"]),
+        expected="no unfinished operation",
+        mend="run instance_%s for %s again: it finishes what was begun or goes back" % (pending["verb"], name),
+        code="interrupted",
+    )
+
+
+#: Verbs that may take over from another interrupted one, because they end in a state of their own.
+FINISHERS = {
+    "add": ("remove",),
+    # a node may die in mid-migration; failover's own guards decide what is safe then
+    "migrate": ("failover",),
+    "start": ("stop", "start", "reboot", "remove", "failover"),
+    "stop": ("stop", "start", "reboot", "remove", "failover"),
+    "reboot": ("stop", "start", "reboot", "remove", "failover"),
+}

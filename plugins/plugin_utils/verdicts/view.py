@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is the case with one instance, from its record and its nodes' observations.
+
+An observation is ``{"node", "reachable", "error", "node_info"}``; ``node_info`` is what the module of that name
+returned. A node that did not answer is unknown, never dead.
+"""
+
+from __future__ import annotations
+
+#: Domain states in which a guest has memory of its own, so that a second start would fork it.
+ALIVE = ("running", "paused", "blocked", "shutdown", "pmsuspended", "in shutdown")
+
+REDUNDANT = "REDUNDANT"
+SYNCING = "SYNCING"
+DEGRADED = "DEGRADED"
+DISKLESS = "DISKLESS"
+SPLIT_BRAIN = "SPLIT-BRAIN"
+STALE = "STALE"
+DOWN = "DOWN"
+UNKNOWN = "UNKNOWN"
+SINGLE = "SINGLE"
+MISSING = "MISSING"
+
+#: From bad to good; an instance is as well as its worst disk.
+ORDER = (SPLIT_BRAIN, MISSING, STALE, UNKNOWN, DISKLESS, DOWN, DEGRADED, SYNCING, SINGLE, REDUNDANT)
+
+
+def _domain(info, uuid):
+    for domain in info.get("domains", []):
+        if domain["uuid"] == uuid:
+            return domain
+    return None
+
+
+def node_view(record, observation):
+    """One node's share: ``reachable, libvirt, state, resources, volumes, memory_free_mib, info``."""
+    info = observation.get("node_info") or {}
+    libvirt = info.get("libvirt") or {}
+    domain = _domain(info, record["uuid"])
+    return {
+        "node": observation["node"],
+        "reachable": bool(observation.get("reachable")),
+        "error": observation.get("error") or libvirt.get("error"),
+        "libvirt": bool(libvirt.get("ok")),
+        "state": domain["state"] if domain else None,
+        "reason": domain.get("reason") if domain else None,
+        "job": domain.get("job") if domain else None,
+        "resources": {disk["name"]: (info.get("drbd_resources") or {}).get(disk["name"]) for disk in record["disks"]},
+        "volumes": sorted(
+            "%s/%s" % (volume["vg"], volume["name"]) for volume in info.get("volumes", [])
+            if any(volume["name"] in (disk["name"], disk["name"] + "-meta") for disk in record["disks"])
+        ),
+        "memory_free_mib": info.get("memory_free_mib"),
+        "machines": libvirt.get("machine_list") or [],
+        "domain_types": libvirt.get("domain_types") or [],
+        "bridges": info.get("bridges"),
+    }
+
+
+def _local(resource):
+    """The state of the local disk, ``None`` when the resource is not up."""
+    if not resource or not resource.get("volumes"):
+        return None
+    return resource["volumes"][0]["disk"]
+
+
+def _connected(resource):
+    return bool(resource) and resource.get("connection") == "Connected"
+
+
+def drbd_verdict(disk, views):
+    """The verdict of one mirrored disk: ``{"verdict", "detail", "primaries", "sync_percent", "good"}``.
+
+    :param views: node views by node name.
+    ``good`` lists the nodes whose own copy is up to date.
+    """
+    sides = {node: views[node]["resources"].get(disk["name"]) for node in disk["nodes"] if node in views}
+    seen = {node: side for node, side in sides.items() if views[node]["reachable"]}
+    result = {
+        "primaries": sorted(node for node, side in seen.items() if side and side.get("role") == "Primary"),
+        "good": sorted(node for node, side in seen.items() if _local(side) == "UpToDate"),
+        "sync_percent": min((side["sync_percent"] for side in seen.values() if side and side.get("sync_percent") is not None),
+                            default=None),
+        "detail": ", ".join("%s: %s" % (node, _words(views[node], sides[node])) for node in sorted(sides)),
+    }
+    result["verdict"] = _drbd_word(sides, seen, result)
+    return result
+
+
+def _words(view, side):
+    if not view["reachable"]:
+        return "unreachable"
+    if not side:
+        return "resource not up"
+    return "%s %s %s" % (side.get("connection"), side.get("role"), _local(side))
+
+
+def _drbd_word(sides, seen, result):
+    if not seen:
+        return UNKNOWN
+    if not any(seen.values()):
+        return DOWN if len(seen) == len(sides) else UNKNOWN
+    if any(side and side.get("role") == "Primary" and _local(side) in ("Diskless", "Failed") for side in seen.values()):
+        return DISKLESS
+    alone = [side for side in seen.values() if side and side.get("connection") == "StandAlone"]
+    if alone and len([side for side in seen.values() if _local(side) in ("UpToDate", "Consistent")]) > 1:
+        return SPLIT_BRAIN
+    if not result["good"]:
+        return STALE
+    if len(result["good"]) == len(sides) and all(_connected(side) for side in seen.values()):
+        if all((side.get("out_of_sync_kib") or 0) == 0 for side in seen.values()):
+            return REDUNDANT
+    if any(_connected(side) and (side.get("sync_percent") is not None or _local(side) == "Inconsistent"
+                                 or side.get("peer_disk") == "Inconsistent") for side in seen.values() if side):
+        return SYNCING
+    return DEGRADED
+
+
+def plain_verdict(disk, views):
+    """The verdict of a disk with one copy."""
+    node = next(iter(disk["nodes"]))
+    view = views.get(node)
+    if view is None or not view["reachable"]:
+        return {"verdict": UNKNOWN, "primaries": [], "good": [], "sync_percent": None, "detail": "%s: unreachable" % node}
+    there = "%s/%s" % (disk["vg"], disk["name"]) in view["volumes"]
+    return {
+        "verdict": SINGLE if there else MISSING, "primaries": [node] if there else [], "good": [node] if there else [],
+        "sync_percent": None, "detail": "%s: %s" % (node, "one copy" if there else "no volume %s/%s" % (disk["vg"], disk["name"])),
+    }
+
+
+def view(record, observations):
+    """The whole picture of one instance.
+
+    :returns: ``nodes`` (views by name), ``alive`` / ``defined`` / ``unknown`` (node names: the guest lives there,
+        is only defined there, cannot be known there), ``owner`` (where it surely and only lives, or None), ``disks``
+        (verdicts with index and name), ``worst``, ``windows`` (nodes with dual-primary allowed).
+    """
+    views = {observation["node"]: node_view(record, observation) for observation in observations}
+    alive = sorted(name for name, node in views.items() if node["state"] in ALIVE)
+    unknown = sorted(name for name, node in views.items() if not node["reachable"] or not node["libvirt"])
+    disks = []
+    for disk in record["disks"]:
+        verdict = drbd_verdict(disk, views) if disk["template"] == "drbd" else plain_verdict(disk, views)
+        disks.append(dict(verdict, index=disk["index"], name=disk["name"]))
+    return {
+        "nodes": views,
+        "alive": alive,
+        "defined": sorted(name for name, node in views.items() if node["state"] and node["state"] not in ALIVE),
+        "unknown": unknown,
+        "owner": alive[0] if len(alive) == 1 else None,
+        "disks": disks,
+        "worst": min((disk["verdict"] for disk in disks), key=ORDER.index, default=REDUNDANT),
+        "windows": sorted(
+            name for name, node in views.items()
+            if any(side and side.get("allow_two_primaries") for side in node["resources"].values())
+        ),
+    }
