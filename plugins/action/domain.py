@@ -1,0 +1,36 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the module domain for an operation, with the domain's XML rendered on the controller."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleError
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils import domain_xml
+from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import NodeStep
+
+
+class ActionModule(NodeStep):
+    """See the module of the same name."""
+
+    MODULE = "gantry.cluster.domain"
+    #: States which may have to define the domain.
+    _DEFINING = ("running", "defined", "rebooted")
+
+    def prepare(self, arguments, operation):
+        """Add the XML where the domain may have to be defined."""
+        super().prepare(arguments, operation)
+        if arguments.get("state", "running") in self._DEFINING:
+            arguments.setdefault("xml", self._xml(operation["instance"]))
+
+    def _xml(self, record):
+        name = self.variable("gantry_domain_template", "domain_%s.xml.j2" % record["hypervisor"])
+        try:
+            path = self._find_needle("templates", name)
+        except AnsibleError as missing:
+            raise GantryError(
+                "The domain template %s is not found" % name, mend="correct gantry_domain_template", code="bad_template",
+            ) from missing
+        with open(path, encoding="utf-8") as stream:
+            return domain_xml.render(record, stream.read(), source=path)

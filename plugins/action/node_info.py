@@ -1,0 +1,29 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the module node_info; a node that does not answer is an observation too, not a failure."""
+
+from __future__ import annotations
+
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import NodeStep
+
+
+class ActionModule(NodeStep):
+    """See the module of the same name."""
+
+    MODULE = "gantry.cluster.node_info"
+    DISKS = False
+
+    def prepare(self, arguments, operation):
+        """Limit the detail to the operation's instance."""
+        arguments.setdefault("instances", [operation["instance"]["uuid"], operation["instance"]["name"]])
+
+    def on_node(self, arguments):
+        """Observe; say what was found and whether the node answered."""
+        try:
+            result = super().on_node(arguments)
+        except GantryError as failure:
+            return {"changed": False, "node": self.node, "reachable": False, "error": failure.found, "node_info": None}
+        result.update(node=self.node, reachable=True)
+        return result
