@@ -22,14 +22,19 @@ _DISK = {
 }
 
 
+#: What names the instance and the operation. The action plugin fills it in from ``operation``; a task may also name it.
+_IDENTITY = ("name", "uuid", "generation", "node")
+
+
 def instance_spec():
     """Arguments that name the instance and the operation acting on it."""
     return {
-        "name": {"type": "str", "required": True},
-        "uuid": {"type": "str", "required": True},
-        "generation": {"type": "int", "required": True},
+        "operation": {"type": "dict"},
+        "name": {"type": "str"},
+        "uuid": {"type": "str"},
+        "generation": {"type": "int"},
         "record": {"type": "dict"},
-        "node": {"type": "str", "required": True},
+        "node": {"type": "str"},
     }
 
 
@@ -41,6 +46,16 @@ def disks_spec():
     }
 
 
+def _refuse_nameless(params):
+    """An instance's module must know which instance, on which node, in which operation."""
+    missing = [key for key in _IDENTITY if key in params and params[key] is None]
+    if "operation" in params and missing:
+        raise GantryError(
+            "It is not said which instance is meant", found="no " + ", ".join(missing),
+            expected="operation, or all of " + ", ".join(_IDENTITY), code="nameless",
+        )
+
+
 def run_module(argument_spec, work, **kwargs):
     """Build the module, run ``work(module, executor)`` and exit with its result.
 
@@ -50,6 +65,7 @@ def run_module(argument_spec, work, **kwargs):
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     executor = Executor(check_mode=module.check_mode)
     try:
+        _refuse_nameless(module.params)
         result = work(module, executor)
     except GantryError as error:
         module.fail_json(changed=executor.changed and not module.check_mode, actions=executor.changes, **error.as_result())
