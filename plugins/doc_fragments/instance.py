@@ -6,6 +6,12 @@
 from __future__ import annotations
 
 _INSTANCE = r"""
+  operation:
+    description:
+      - What M(gantry.cluster.operation_begin) returned. On the controller it is turned into O(name), O(uuid),
+        O(generation), O(record), O(node) and, where the module has them, O(disks) and O(secrets).
+      - Without it these must be given.
+    type: dict
   name:
     description:
       - Name of the instance. It is also the name of its libvirt domain.
@@ -38,12 +44,6 @@ _DISKS = r"""
     elements: dict
     default: []
     suboptions:
-  operation:
-    description:
-      - What M(gantry.cluster.operation_begin) returned. On the controller it is turned into O(name), O(uuid),
-        O(generation), O(record), O(node) and, where the module has them, O(disks) and O(secrets).
-      - Without it these must be given.
-    type: dict
       index:
         description:
           - Number of the disk, from 0.
