@@ -195,6 +195,8 @@ def _plain(value: Any, where: str, depth: int) -> Any:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int):
+        if not -2**63 <= value < 2**63:
+            raise _bad_value(where, value, "a number of at most 64 bits")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -271,15 +273,16 @@ def check_transaction(compares: Iterable, writes: Iterable) -> tuple:
     for kind, operations in (("compares", compares), ("writes", writes)):
         if len(operations) > MAX_OPERATIONS:
             raise _bad_transaction("A transaction has too many %s" % kind, len(operations), "at most %d" % MAX_OPERATIONS)
-    keys = [write.key for write in writes if not isinstance(write, DeletePrefix)]
-    prefixes = [write.prefix for write in writes if isinstance(write, DeletePrefix)]
-    for number, place in enumerate(prefixes + keys):
-        earlier = prefixes[:number]
-        later = prefixes[number + 1:] if number < len(prefixes) else keys[:number - len(prefixes)]
-        if place in later or any(place.startswith(prefix) or (place.endswith("/") and prefix.startswith(place))
-                                 for prefix in earlier):
-            raise _bad_transaction("A transaction writes twice to the same place", place, "one write for each key")
+    places = [write.prefix if isinstance(write, DeletePrefix) else write.key for write in writes]
+    for number, place in enumerate(places):
+        for other in places[:number]:
+            if place == other or _inside(place, other) or _inside(other, place):
+                raise _bad_transaction("A transaction writes twice to the same place", place, "one write for each key")
     return compares, writes
+
+
+def _inside(place: str, prefix: str) -> bool:
+    return prefix.endswith("/") and place.startswith(prefix)
 
 
 def new_operation_id(now: float | None = None) -> str:
