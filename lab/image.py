@@ -1,0 +1,224 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Node images: a Debian root file system, its kernel and its initrd, cached by the digest of what goes in."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+
+from lab import config, host, ports, sources
+from lab.config import LabError, say
+
+HERE = pathlib.Path(__file__).resolve().parent / "image"
+# Part of the digest: raise it when this file changes what an image holds.
+FORMAT = 1
+ROOT_GIB = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A finished image in the cache."""
+
+    path: pathlib.Path
+
+    @property
+    def rootfs(self) -> pathlib.Path:
+        return self.path / "rootfs.raw"
+
+    @property
+    def kernel(self) -> pathlib.Path:
+        return self.path / "vmlinuz"
+
+    @property
+    def initrd(self) -> pathlib.Path:
+        return self.path / "initrd.img"
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is whole: the manifest is the last file to be written before the folder gets its name."""
+        return (self.path / "manifest.json").is_file() and self.rootfs.is_file()
+
+
+def node_packages() -> list:
+    """The packages that go in: lab/image/packages.txt and those named in GANTRY_LAB_PACKAGES."""
+    return host.packages(HERE / "packages.txt") + os.environ.get("GANTRY_LAB_PACKAGES", "").replace(",", " ").split()
+
+
+def node_files() -> list:
+    """The files that are laid into the root file system: (path from its root, content, executable), sorted."""
+    top = HERE / "files"
+    return [
+        (path.relative_to(top).as_posix(), path.read_bytes(), bool(path.stat().st_mode & 0o100))
+        for path in sorted(top.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def digest(suite: str, packages: list, files: list, customise: bytes) -> str:
+    """The digest of everything that decides what an image holds (mirrors and proxies do not)."""
+    total = hashlib.sha256()
+    parts = [str(FORMAT), str(ROOT_GIB), suite, " ".join(sorted(set(packages))), customise]
+    for name, content, executable in files:
+        parts += [name, "x" if executable else "-", content]
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode()
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()
+
+
+def files_tar(files: list) -> bytes:
+    """The files as a tar archive, all owned by root, folders included."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folders = {parent.as_posix() for name, _c, _x in files for parent in pathlib.PurePosixPath(name).parents}
+        for folder in sorted(folders - {"."}):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+        for name, content, executable in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755 if executable else 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def current(suite: str) -> Image:
+    """The image that the files of this checkout ask for, whether or not it is built."""
+    packages = node_packages()
+    name = f"{suite}-{digest(suite, packages, node_files(), (HERE / 'customise.sh').read_bytes())[:16]}"
+    return Image(config.cache_dir() / "images" / name)
+
+
+def ensure(suite: str) -> Image:
+    """The image of a suite, built now if the cache does not hold it. Raises LabError."""
+    image = current(suite)
+    if image.ready:
+        return image
+    host.require()
+    with config.lock(image.path.parent / f"{suite}.lock", f"another run is building the {suite} image"):
+        if not image.ready:
+            _build(image, suite)
+    return image
+
+
+def _build(image: Image, suite: str) -> None:
+    """Builds into a folder beside the final one and renames it. Raises LabError."""
+    started = time.monotonic()
+    parent = image.path.parent
+    for stale in parent.glob(f".build-{suite}-*"):
+        # The lock is ours, so whoever made it is gone.
+        shutil.rmtree(stale, ignore_errors=True)
+    apt = sources.sources_list(suite)
+    say(f"building the {suite} image (once; kept in {parent})")
+    work = pathlib.Path(tempfile.mkdtemp(prefix=f".build-{suite}-", dir=parent))
+    try:
+        # mmdebstrap may run as another user of its own name space, and reads these.
+        work.chmod(0o755)
+        (work / "sources.list").write_text(apt)
+        (work / "files.tar").write_bytes(files_tar(node_files()))
+        (work / "root.tar").touch()
+        log = work / "build.log"
+        with _keep_log(log, parent / f"{suite}.build.log"):
+            _run(_mmdebstrap(suite, work), log, started)
+            say(f"  {time.monotonic() - started:4.0f} s: making the disk")
+            _run(_to_disk(work), log, started)
+        finished = work / "image"
+        config.write_json(
+            finished / "manifest.json",
+            {"suite": suite, "packages": node_packages(), "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+        )
+        for name in ("vmlinuz", "initrd.img", "rootfs.raw"):
+            if not (finished / name).is_file():
+                raise LabError(f"the build left no {name}: see {parent / f'{suite}.build.log'}")
+        finished.rename(image.path)
+        say(f"  {time.monotonic() - started:4.0f} s: {suite} image ready")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _keep_log(log: pathlib.Path, target: pathlib.Path):
+    try:
+        yield
+    finally:
+        if log.exists():
+            shutil.copyfile(log, target)
+
+
+def _mmdebstrap(suite: str, work: pathlib.Path) -> list:
+    files = shlex.quote(str(work / "files.tar"))
+    command = [
+        host.find("mmdebstrap"),
+        "--variant=minbase",
+        "--format=tar",
+        f"--include={','.join(node_packages())}",
+        # The initrd is made while packages are configured, so what steers it has to be there before them.
+        f'--setup-hook=tar -xpf {files} -C "$1" etc/initramfs-tools',
+        f'--customize-hook=tar -xpf {files} -C "$1" --no-overwrite-dir',
+        f'--customize-hook=chroot "$1" sh -s < {shlex.quote(str(HERE / "customise.sh"))}',
+    ]
+    command += [f"--aptopt={option}" for option in sources.apt_options()]
+    return command + [suite, str(work / "root.tar"), str(work / "sources.list")]
+
+
+def _to_disk(work: pathlib.Path) -> list:
+    """The command that turns root.tar into an ext4 disk, kernel and initrd; without root, in a user name space."""
+    script = (
+        'set -eu; cd "$1"; mkdir -p image tree; trap "rm -rf tree" EXIT;'
+        "tar -xpf root.tar -C tree --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*'; rm root.tar;"
+        "cp tree/boot/vmlinuz-* image/vmlinuz; cp tree/boot/initrd.img-* image/initrd.img;"
+        "chmod 644 image/vmlinuz image/initrd.img;"
+        f'truncate -s {ROOT_GIB}G image/rootfs.raw; "$2" -q -F -t ext4 -L gantry-root -d tree image/rootfs.raw'
+    )
+    command = ["sh", "-c", script, "sh", str(work), host.find("mke2fs")]
+    if os.geteuid() != 0:
+        command = [host.find("mmdebstrap"), "--unshare-helper", *command]
+    return command
+
+
+def _run(command: list, log: pathlib.Path, started: float) -> None:
+    """Runs a step of the build, everything into the log, its own headlines to the screen. Raises LabError."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    with log.open("a") as stream, subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    ) as process:
+        for raw in process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            stream.write(line + "\n")
+            if re.match(r"I: ", line):
+                say(f"  {time.monotonic() - started:4.0f} s: {line[3:]}")
+    if process.returncode:
+        tail = "\n".join(log.read_text().splitlines()[-25:])
+        raise LabError(f"{pathlib.Path(command[0]).name} failed with status {process.returncode}:\n{tail}")
+
+
+def cached() -> list:
+    """All finished images of this cache."""
+    found = (Image(path) for path in sorted((config.cache_dir() / "images").glob("*")) if not path.name.startswith("."))
+    return [image for image in found if image.ready]
+
+
+def prune() -> list:
+    """Deletes the images that neither this checkout nor an existing lab uses; returns their folders."""
+    keep = {current(suite).path for suite in config.SUITES}
+    for state in ports.states():
+        used = (config.read_json(state / "lab.json", {}) or {}).get("image")
+        if used:
+            keep.add(pathlib.Path(used))
+    gone = [image.path for image in cached() if image.path not in keep]
+    for path in gone:
+        shutil.rmtree(path)
+    return gone
