@@ -1,0 +1,36 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules for every test: a test that did not run did not pass."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+
+# The static checks run beside the tests, so a slow example says nothing. A red run can be repeated as it was.
+hypothesis.settings.register_profile("gantry", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("gantry")
+
+
+def _refuse_skip(report):
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = "a skipped test proves nothing, so it counts as failed: %s" % reason
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that skips itself, or is expected to fail, fails."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """So does a file that skips itself while it is read."""
+    report = yield
+    _refuse_skip(report)
+    return report
