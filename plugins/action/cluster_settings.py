@@ -28,7 +28,7 @@ class ActionModule(ControllerAction):
             try:
                 changed, before, after = self.state().init(settings, check_mode=True)
             except GantryError as missing:
-                if missing.code != "registry_missing":
+                if missing.code != "no_registry":
                     raise
                 changed, before, after = True, {}, settings
         else:

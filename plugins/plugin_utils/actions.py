@@ -69,7 +69,7 @@ class ControllerAction(ActionBase):
         if not url:
             raise GantryError(
                 "No registry is named", expected="the variable gantry_registry or the environment's GANTRY_REGISTRY",
-                mend="set gantry_registry for all hosts, e.g. sqlite:///var/lib/gantry/registry.db", code="no_registry",
+                mend="set gantry_registry for all hosts, e.g. sqlite:///var/lib/gantry/registry.db", code="registry_unnamed",
             )
         return str(url)
 

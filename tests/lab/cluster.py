@@ -1,0 +1,186 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab as the tests use it: run a verb as an operator would, look at the nodes, cut power and links."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from tests.lab import audit
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Run:
+    """A finished ``ansible-playbook``: its exit code, text, recap and number of remote module calls."""
+
+    def __init__(self, code, text, seconds):
+        self.code, self.text, self.seconds = code, text, seconds
+        recap = text.rpartition("PLAY RECAP")[2]
+        self.changed = sum(int(number) for number in re.findall(r"changed=(\d+)", recap))
+        self.failed = sum(int(number) for number in re.findall(r"(?:failed|unreachable)=(\d+)", recap))
+        #: With pipelining every module run is one SSH command.
+        self.calls = len(re.findall(r"SSH: EXEC ", text))
+
+    @property
+    def ok(self):
+        """It succeeded."""
+        return self.code == 0
+
+
+class Cluster:
+    """One lab and its inventory.
+
+    :param name: the lab's name.
+    """
+
+    def __init__(self, name, nodes=3, suite="bookworm"):
+        self.name, self.suite = name, suite
+        self.nodes = ["node%d" % number for number in range(1, nodes + 1)]
+        self.folder = ROOT / ".lab" / name
+        self.inventory = self.folder / "inventory"
+        self.down, self.degraded = set(), set()
+        self.log = sys.stderr
+
+    # -- the lab ----------------------------------------------------------------------------------------------
+
+    def lab(self, *words, check=True):
+        """Run ``script/lab`` for this lab; return its output."""
+        done = subprocess.run([str(ROOT / "script" / "lab"), "--name", self.name] + list(words), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        if check and done.returncode:
+            raise RuntimeError("script/lab %s: %s" % (" ".join(words), done.stdout))
+        return done.stdout
+
+    def up(self):
+        """Boot the nodes."""
+        self.lab("up", "--nodes", str(len(self.nodes)), "--suite", self.suite)
+
+    def down_all(self):
+        """Remove the lab."""
+        self.lab("down")
+
+    def ssh(self, node, command, check=True):
+        """Run a command on a node; return its output."""
+        done = subprocess.run([str(ROOT / "script" / "lab"), "--name", self.name, "ssh", node, command],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
+        if check and done.returncode:
+            raise RuntimeError("%s: %s: %s" % (node, command, done.stdout))
+        return done.stdout
+
+    def power_off(self, node):
+        """Cut a node's power."""
+        self.lab("power", node, "off")
+        self.down.add(node)
+
+    def power_on(self, node):
+        """Boot a node again."""
+        self.lab("power", node, "on")
+        self.down.discard(node)
+
+    # -- verbs ------------------------------------------------------------------------------------------------
+
+    def declare(self, name, **variables):
+        """Declare an instance in an inventory file of its own."""
+        path = self.inventory / ("instance_%s.yml" % name)
+        given = {"gantry_" + key: value for key, value in variables.items()}
+        path.write_text(json.dumps({"gantry_instances": {"hosts": {name: given}}}), encoding="utf-8")
+
+    def forget(self, name):
+        """Take the declaration back."""
+        (self.inventory / ("instance_%s.yml" % name)).unlink(missing_ok=True)
+
+    def command(self, verb, limit=None, check=False, count=False, forks=10, **extra):
+        """The command line of a verb."""
+        words = ["ansible-playbook", "-i", str(self.inventory), str(ROOT / "playbooks" / (verb + ".yml")), "-f", str(forks)]
+        if limit:
+            words += ["-l", limit]
+        if check:
+            words += ["--check", "--diff"]
+        if count:
+            words += ["-vvv"]
+        if extra:
+            words += ["-e", json.dumps({"gantry_" + key: value for key, value in extra.items()})]
+        return words
+
+    def environment(self):
+        """The environment of a run."""
+        path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+        return dict(os.environ, PATH=path, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
+
+    def play(self, verb, limit=None, **options):
+        """Run a verb to its end."""
+        command = self.command(verb, limit, **options)
+        started = time.monotonic()
+        done = subprocess.run(command, cwd=str(ROOT), env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
+        run = Run(done.returncode, done.stdout, time.monotonic() - started)
+        words = " ".join("%s=%s" % item for item in sorted(options.items()))
+        print("  %-18s %-24s %-30s %5.1f s  rc=%d changed=%d" % (verb, limit or "", words, run.seconds, run.code, run.changed),
+              file=self.log, flush=True)
+        return run
+
+    def play_killed(self, verb, limit, marker, delay=0.0, **options):
+        """Start a verb, and kill the whole run with SIGKILL when ``marker`` has appeared in its output.
+
+        :param delay: seconds to wait after the marker, to hit the middle of what it announces.
+        :returns: the text until then.
+        """
+        process = subprocess.Popen(self.command(verb, limit, **options), cwd=str(ROOT), env=self.environment(),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+                                   errors="replace", start_new_session=True)
+        text = ""
+        for line in process.stdout:
+            text += line
+            if marker in line:
+                time.sleep(delay)
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+        text += process.stdout.read()
+        process.wait()
+        print("  %-18s %-24s killed %.1f s after '%s'" % (verb, limit, delay, marker), file=self.log, flush=True)
+        return text
+
+    # -- looking ----------------------------------------------------------------------------------------------
+
+    def states(self):
+        """What the nodes that are up show."""
+        return {node: audit.parse(self.ssh(node, audit.PROBE)) for node in self.nodes if node not in self.down}
+
+    def registry(self):
+        """The registry's content."""
+        return audit.read_registry(self.folder / "registry.db")[0]
+
+    def instance(self, name):
+        """An instance's record, or None."""
+        return self.registry().get("instances/" + name)
+
+    def violations(self):
+        """All violations of the audit."""
+        content, leases = audit.read_registry(self.folder / "registry.db")
+        return audit.audit(self.states(), content, leases, self.down, self.degraded)
+
+    def snapshot(self):
+        """Everything a refused or predicted verb must leave as it is; generations and the journal aside."""
+        content, _leases = audit.read_registry(self.folder / "registry.db")
+        kept = {}
+        for key, value in content.items():
+            if key.startswith("operations/"):
+                continue
+            kept[key] = {k: v for k, v in value.items() if k != "generation"}
+        shown = {}
+        for node, state in self.states().items():
+            shown[node] = (state.domains, state.drbd, state.windows, state.resources, state.volumes, sorted(state.records))
+        return kept, shown
+
+    def console(self, node, name):
+        """What the guest said on its console at this node."""
+        return self.ssh(node, "cat /var/log/libvirt/qemu/%s-console.log 2>/dev/null || true" % name)
