@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab as the tests use it: run a verb as an operator would, look at the nodes, cut power and links."""
+"""The lab as the demo and the tests use it: run a verb as an operator would, look at the nodes, cut power and links."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
-from tests.lab import audit
+from lab import audit
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+#: Where a guest's console is kept on a node (roles/instance/templates/domain_kvm.xml.j2).
+CONSOLE = "/var/log/libvirt/qemu/{}-console.log"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Run:
@@ -76,6 +79,19 @@ class Cluster:
             raise RuntimeError("%s: %s: %s" % (node, command, done.stdout))
         return done.stdout
 
+    def put(self, node, local, remote):
+        """Copy a file to a node, readable for all."""
+        command = "mkdir -p %s && cat > %s && chmod 0644 %s" % (os.path.dirname(remote), remote, remote)
+        with open(local, "rb") as stream:
+            subprocess.run([str(ROOT / "script" / "lab"), "--name", self.name, "ssh", node, command], stdin=stream,
+                           stdout=subprocess.DEVNULL, check=True)
+
+    def disk(self, node, device, size=16 * 1024 * 1024):
+        """The first bytes of a node's block device, read past its cache."""
+        command = "dd if=%s bs=1M count=%d iflag=direct status=none" % (device, size // (1024 * 1024))
+        return subprocess.run([str(ROOT / "script" / "lab"), "--name", self.name, "ssh", node, command],
+                              stdout=subprocess.PIPE, check=True).stdout
+
     def power_off(self, node):
         """Cut a node's power."""
         self.lab("power", node, "off")
@@ -116,17 +132,29 @@ class Cluster:
         path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
         return dict(os.environ, PATH=path, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
 
-    def play(self, verb, limit=None, **options):
-        """Run a verb to its end."""
+    def play(self, verb, limit=None, follow=None, **options):
+        """Run a verb to its end.
+
+        :param follow: called with every line of its output as it comes.
+        """
         command = self.command(verb, limit, **options)
         started = time.monotonic()
-        done = subprocess.run(command, cwd=str(ROOT), env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
-        run = Run(done.returncode, done.stdout, time.monotonic() - started)
+        process = self._start(command)
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if follow:
+                follow(line)
+        run = Run(process.wait(), "".join(lines), time.monotonic() - started)
         words = " ".join("%s=%s" % item for item in sorted(options.items()))
-        print("  %-18s %-24s %-30s %5.1f s  rc=%d changed=%d" % (verb, limit or "", words, run.seconds, run.code, run.changed),
-              file=self.log, flush=True)
+        if not follow:
+            print("  %-18s %-24s %-30s %5.1f s  rc=%d changed=%d" % (verb, limit or "", words, run.seconds, run.code, run.changed),
+                  file=self.log, flush=True)
         return run
+
+    def _start(self, command):
+        return subprocess.Popen(command, cwd=str(ROOT), env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", start_new_session=True)
 
     def play_killed(self, verb, limit, marker, delay=0.0, **options):
         """Start a verb, and kill the whole run with SIGKILL when ``marker`` has appeared in its output.
@@ -134,9 +162,7 @@ class Cluster:
         :param delay: seconds to wait after the marker, to hit the middle of what it announces.
         :returns: the text until then.
         """
-        process = subprocess.Popen(self.command(verb, limit, **options), cwd=str(ROOT), env=self.environment(),
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-                                   errors="replace", start_new_session=True)
+        process = self._start(self.command(verb, limit, **options))
         text = ""
         for line in process.stdout:
             text += line
@@ -183,4 +209,89 @@ class Cluster:
 
     def console(self, node, name):
         """What the guest said on its console at this node."""
-        return self.ssh(node, "cat /var/log/libvirt/qemu/%s-console.log 2>/dev/null || true" % name)
+        return self.ssh(node, "cat %s 2>/dev/null || true" % CONSOLE.format(name))
+
+    def watch(self, name):
+        """Follow the guest's console on all nodes: see :class:`Watch`."""
+        return Watch(self, name)
+
+
+class Watch:
+    """Follows a guest's console on every node at once, each line stamped with the time it came.
+
+    The stamps are made here, by one clock, so a pause of the guest is seen whatever the nodes' clocks say.
+    """
+
+    def __init__(self, cluster, name):
+        self.cluster, self.name = cluster, name
+        self.lines = {node: [] for node in cluster.nodes}
+        self.numbers = []
+        self._readers = {}
+        for node in cluster.nodes:
+            self._follow(node)
+
+    def _follow(self, node):
+        command = [str(ROOT / "script" / "lab"), "--name", self.cluster.name, "ssh", node,
+                   "tail -c +1 -F %s 2>/dev/null" % CONSOLE.format(self.name)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                   encoding="utf-8", errors="replace", start_new_session=True)
+        reader = threading.Thread(target=self._read, args=(node, process), daemon=True)
+        self._readers[node] = (process, reader)
+        reader.start()
+
+    def _read(self, node, process):
+        for line in process.stdout:
+            now = time.time()
+            self.lines[node].append("%.3f %s" % (now, line))
+            match = re.match(r"T (\d+) ", line)
+            if match:
+                self.numbers.append((now, int(match.group(1)), node))
+
+    @property
+    def last(self):
+        """The highest number seen so far; 0 before the first."""
+        return max((number for _when, number, _node in self.numbers), default=0)
+
+    def wait_beyond(self, number, timeout=180):
+        """Wait until the guest has said a higher number. :raises TimeoutError: it did not."""
+        deadline = time.monotonic() + timeout
+        while self.last <= number:
+            if time.monotonic() > deadline:
+                raise TimeoutError("%s did not count beyond %d within %d s (last: %d)" % (self.name, number, timeout, self.last))
+            time.sleep(0.1)
+        return self.last
+
+    def longest_pause(self, since=0.0, until=float("inf")):
+        """The longest time between two numbers, seconds."""
+        times = sorted(when for when, _number, _node in self.numbers if since <= when <= until)
+        return max((after - before for before, after in zip(times, times[1:])), default=0.0)
+
+    def save(self, folder):
+        """Write the stamped consoles into files; return their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for node, lines in self.lines.items():
+            if lines:
+                path = folder / ("console_%s_%s.log" % (self.name, node))
+                path.write_text("".join(lines), encoding="utf-8")
+                paths.append(path)
+        return paths
+
+    def close(self):
+        """Stop following."""
+        for process, reader in self._readers.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            reader.join(5)
+
+    def verdict(self, device, node, folder):
+        """What the checker says of the guest's disk and of all it said: (fine, text)."""
+        image = folder / ("disk_%s.raw" % self.name)
+        consoles = self.save(folder)
+        image.write_bytes(self.cluster.disk(node, device))
+        words = [sys.executable, str(ROOT / "lab" / "guest" / "check.py"), "check", str(image)]
+        for path in consoles:
+            words += ["--console", str(path)]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False)
+        return done.returncode == 0, done.stdout
