@@ -34,9 +34,6 @@ _INSTANCE = r"""
     description:
       - Name of the node the module runs on, as the keys of O(disks[].nodes) have it.
     type: str
-"""
-
-_DISKS = r"""
   disks:
     description:
       - Disks of the instance, as its record has them.
@@ -84,13 +81,3 @@ _DISKS = r"""
     type: dict
     default: {}
 """
-
-
-class ModuleDocFragment:
-    """``gantry.cluster.instance``: instance and disks; ``gantry.cluster.instance.identity``: the instance only."""
-
-    DOCUMENTATION = "options:" + _INSTANCE + _DISKS.lstrip("\n")
-
-    IDENTITY = "options:" + _INSTANCE
-
-    DISKS = "options:" + _DISKS

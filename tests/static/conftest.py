@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from static_checks import Workbench
+from static_checks import Workbench, sanity_environments_exist
 
 _BENCH = pytest.StashKey[Workbench]()
 
@@ -17,6 +17,11 @@ def pytest_collection_finish(session):
     if session.config.option.collectonly or not any("bench" in item.fixturenames for item in session.items):
         return
     bench = session.config.stash[_BENCH] = Workbench()
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if chosen and terminal:
+        terminal.write_line("%d static checks run beside the tests" % len(chosen))
+        if any(name.startswith("sanity") for name in chosen) and not sanity_environments_exist():
+            terminal.write_line("first run here: ansible-test makes its environments, up to three minutes more")
     bench.start(chosen)
 
 

@@ -31,6 +31,9 @@ COLLECTION = pathlib.Path("ansible_collections/gantry/cluster")
 #: Seconds after which a tool is taken to hang.
 TIMEOUT = 900
 
+#: Node-side plugins run on 3.9 and newer (tests/config.yml), the others on what ansible-core 2.19 runs on.
+PLUGIN_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+
 #: The sanity tests that take longest get a run of their own; a last run takes all others, so none is left out.
 SANITY_ALONE = ("validate-modules", "pylint", "import")
 
@@ -59,7 +62,7 @@ def check(function):
 
 
 def project_files():
-    """Paths, relative to the root, of all files that are tracked or new and not ignored."""
+    """Paths, from the root, of all files that are tracked or new, and not ignored."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -72,7 +75,7 @@ class Workbench:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="gantry-test-"))
-        self.files = project_files()
+        self.files = []
         self._pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 2)
         self._answers = {}
         self._processes = set()
@@ -80,16 +83,19 @@ class Workbench:
         self._closed = False
         self._prepared = {}
         #: For all that only reads; a tool that writes into its folder takes a copy of its own.
-        self.collection = self.copy("shared")
+        self.collection = self.folder / "shared" / COLLECTION
+        for path in project_files():
+            destination = self.collection / path
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copy2(ROOT / path, destination, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # removed while we copy: an editor at work
+            self.files.append(path)
 
     def copy(self, name):
         """A new copy of the collection; the path of its root, which ends in ansible_collections/gantry/cluster."""
-        target = self.folder / name / COLLECTION
-        for path in self.files:
-            destination = target / path
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / path, destination, follow_symlinks=False)
-        return target
+        return shutil.copytree(self.collection, self.folder / name / COLLECTION, symlinks=True)
 
     def environment(self, collection):
         """The tools' environment: this Python's tools first, this copy of the collection, no user's settings."""
@@ -143,7 +149,7 @@ class Workbench:
             return result[0]
 
     def start(self, names):
-        """Start the checks, in the order of :data:`CHECKS`, as many at a time as there are cores."""
+        """Start the checks named, in the order of :data:`CHECKS`, as many at a time as there are cores."""
         for name, function in CHECKS.items():
             if name in names:
                 self._answers[name] = self._pool.submit(self._timed, function)
@@ -176,6 +182,11 @@ class Workbench:
 
 
 # --- ansible-test sanity -------------------------------------------------------------------------------------------
+
+
+def sanity_environments_exist():
+    """False before the first run on this machine, which takes some minutes longer."""
+    return (_sanity_home() / ".ansible/test/venv").is_dir()
 
 
 def _sanity_home():
@@ -214,9 +225,44 @@ def _pip_settings(bench):
     return text.getvalue()
 
 
+def _pythons():
+    """Pythons of this machine that plugins may meet: {"3.9": path, ...}.
+
+    The one running this, and the oldest and the newest there are: a fresh Debian has one, a pyenv may have all.
+    """
+    running = "%d.%d" % sys.version_info[:2]
+    found = {running: sys.executable}
+    folders = os.environ["PATH"].split(os.pathsep)
+    for version in PLUGIN_PYTHONS:
+        name = "python" + version
+        candidates = [pathlib.Path(folder) / name for folder in folders]
+        candidates += sorted((pathlib.Path.home() / ".pyenv/versions").glob("%s.*/bin/%s" % (version, name)))
+        for candidate in candidates:
+            # A name in PATH may be a launcher for a Python that is not there.
+            if version not in found and candidate.is_file():
+                if subprocess.run([candidate, "-c", "import venv"], check=False, capture_output=True).returncode == 0:
+                    found[version] = str(candidate)
+    in_order = [version for version in PLUGIN_PYTHONS if version in found]
+    return {version: found[version] for version in sorted({in_order[0], running, in_order[-1]}, key=in_order.index)}
+
+
 def _prime_sanity(bench):
-    """Make ansible-test's environments, one process at a time; returns (exit code, output, home)."""
+    """Make ansible-test's environments, one process at a time.
+
+    :returns: (exit code, output, environment variables and arguments for every run of ansible-test).
+    """
     home = _sanity_home()
+    # To make an environment it takes the Python of the version it was told from PATH, whatever path it was told.
+    pythons = bench.folder / "pythons"
+    pythons.mkdir()
+    targets = []
+    for version, path in _pythons().items():
+        (pythons / ("python" + version)).symlink_to(path)
+        targets += ["--target-python", version]
+    variables = {
+        "HOME": str(home),
+        "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), str(pythons), os.environ["PATH"]]),
+    }
     # ansible-test asks for get-pip under a name with the release of pip it wants.
     code, version = bench.run([
         sys.executable, "-c",
@@ -225,7 +271,7 @@ def _prime_sanity(bench):
         "print(get_venv_packages(SimpleNamespace(version='%d.%d'))['pip'])" % sys.version_info[:2],
     ])
     if code:
-        return code, version, home
+        return code, version, variables, targets
     get_pip = home / ".ansible/test/cache" / ("get_pip_%s.py" % version.strip().replace(".", "_"))
     with open(home / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -238,20 +284,21 @@ def _prime_sanity(bench):
         pip_conf.write_text(_pip_settings(bench), encoding="utf-8")
         try:
             code, output = bench.run(
-                ["ansible-test", "sanity", "--prime-venvs", "--color", "no"], bench.copy("sanity-prime"), HOME=str(home),
+                ["ansible-test", "sanity", "--prime-venvs", "--color", "no", *targets],
+                bench.copy("sanity-prime"), **variables,
             )
         finally:
             pip_conf.unlink()
-    return code, output, home
+    return code, output, variables, targets
 
 
 def _sanity(bench, name, *arguments):
-    code, output, home = bench.once("sanity environments", lambda: _prime_sanity(bench))
+    code, output, variables, targets = bench.once("sanity environments", lambda: _prime_sanity(bench))
     if code:
         return code, "ansible-test could not make its environments:\n" + output
     collection = bench.copy("sanity-" + name)
     return bench.run(
-        ["ansible-test", "sanity", "--color", "no", "--truncate", "0", *arguments], collection, HOME=str(home),
+        ["ansible-test", "sanity", "--color", "no", "--truncate", "0", *targets, *arguments], collection, **variables,
     )
 
 

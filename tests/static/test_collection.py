@@ -45,7 +45,7 @@ def test_python_files_name_their_licence(bench):
     """Copyright, licence and SPDX line within the first lines of every Python file."""
     lacking = []
     for name in bench.files:
-        path = ROOT / name
+        path = bench.collection / name
         if path.suffix == ".py" and path.stat().st_size:
             first = path.read_text(encoding="utf-8").splitlines()[:6]
             if not all(any(pattern.fullmatch(line) for line in first) for pattern in HEADER):
@@ -153,8 +153,9 @@ def test_no_path_of_this_machine(bench):
     """No file names a folder that exists here only."""
     named = []
     for name in bench.files:
-        text = (ROOT / name).read_bytes().decode("utf-8", "replace") if (ROOT / name).is_file() else ""
-        named += ["%s: %s" % (name, path) for path in machine_paths() if path in text]
+        path = bench.collection / name
+        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        named += ["%s: %s" % (name, here) for here in machine_paths() if here in text]
     assert not named, "\n".join(named)
 
 
