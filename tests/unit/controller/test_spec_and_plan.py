@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What operators declare, and the plan made of it: bad input is refused, good input becomes a record."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import choose_machine, metadata_mib, plan
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import differences, parse
+from ansible_collections.gantry.cluster.plugins.plugin_utils.units import parse_mib, show_mib
+
+GOOD = {"gantry_memory": "512MiB", "gantry_disks": [{"size": "1GiB"}]}
+
+BAD = [
+    ("web_1", {}, "bad_name"),
+    ("-web1", {}, "bad_name"),
+    ("WEB1", {}, "bad_name"),
+    ("web1..example.com", {}, "bad_name"),
+    ("w" * 64, {}, "bad_name"),
+    (".".join(["w" * 50] * 3), {}, "bad_name"),
+    ("web1", {"gantry_memory": None}, "bad_size"),
+    ("web1", {"gantry_memory": "0MiB"}, "bad_size"),
+    ("web1", {"gantry_memory": "512"}, "bad_size"),
+    ("web1", {"gantry_memory": 512}, "bad_size"),
+    ("web1", {"gantry_memory": True}, "bad_size"),
+    ("web1", {"gantry_disks": [{"size": "10"}]}, "bad_size"),
+    ("web1", {"gantry_disks": [{"size": 10}]}, "bad_size"),
+    ("web1", {"gantry_disks": [{"size": "10 apples"}]}, "bad_size"),
+    ("web1", {"gantry_disks": [{"size": "-1GiB"}]}, "bad_size"),
+    ("web1", {"gantry_disks": [{}]}, "bad_disk"),
+    ("web1", {"gantry_disks": [{"size": "1GiB", "colour": "red"}]}, "bad_disk"),
+    ("web1", {"gantry_disks": None}, "bad_disk"),
+    ("web1", {"gantry_disk_template": "diskless"}, "bad_disk"),
+    ("web1", {"gantry_disk_template": "floppy"}, "unknown_template"),
+    ("web1", {"gantry_hypervisor": "bhyve"}, "unknown_hypervisor"),
+    ("web1", {"gantry_vcpus": 0}, "bad_number"),
+    ("web1", {"gantry_vcpus": "many"}, "bad_number"),
+    ("web1", {"gantry_primary": "node1", "gantry_secondary": "node1"}, "same_node"),
+    ("web1", {"gantry_secondary": "node1"}, "bad_nodes"),
+    ("web1", {"gantry_disk_template": "plain", "gantry_primary": "node1", "gantry_secondary": "node2"}, "bad_nodes"),
+    ("web1", {"gantry_nics": [{"mac": "52:54:00:00:00:01"}]}, "bad_nic"),
+    ("web1", {"gantry_nics": [{"bridge": "br0", "mac": "01:00:5e:00:00:01"}]}, "bad_nic"),
+    ("web1", {"gantry_nics": [{"bridge": "br0; rm"}]}, "bad_nic"),
+    ("web1", {"gantry_image": "images/x.raw"}, "bad_path"),
+    ("web1", {"gantry_initrd": "/boot/initrd"}, "bad_boot"),
+    ("web1", {"gantry_tags": ["a b"]}, "bad_tag"),
+    ("web1", {"gantry_machine": "pc' evil"}, "bad_machine"),
+    ("web1", {"gantry_start": "perhaps"}, "bad_boolean"),
+]
+
+
+def code(function, *args):
+    """The code of the refusal."""
+    with pytest.raises(GantryError) as refusal:
+        function(*args)
+    return refusal.value.code
+
+
+@pytest.mark.parametrize(("name", "variables", "expected"), BAD)
+def test_bad_input_is_refused(name, variables, expected):
+    assert code(parse, name, dict(GOOD, **variables)) == expected
+
+
+def test_a_survey_s_text_is_as_good_as_numbers():
+    typed = parse("web1", dict(GOOD, gantry_vcpus=2, gantry_tags=["a", "b"], gantry_start=False))
+    texts = parse("web1", {"gantry_memory": "512 MiB", "gantry_disks": "1GiB", "gantry_vcpus": " 2", "gantry_tags": "b, a",
+                           "gantry_start": "no"})
+    assert typed == texts
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_size_or_refused(text):
+    try:
+        assert parse_mib(text, "size") > 0
+    except GantryError as refusal:
+        assert refusal.code == "bad_size"
+
+
+@given(st.integers(1, 10**7))
+def test_sizes_are_shown_as_they_can_be_read_back(mib):
+    assert abs(parse_mib("%dMiB" % mib, "size") - mib) == 0
+    assert show_mib(mib)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 2), (64, 2), (32768, 2), (32769, 3), (1024 * 1024, 33), (16 * 1024 * 1024, 513)])
+def test_metadata_grows_with_the_disk(size, expected):
+    assert metadata_mib(size) == expected
+
+
+def observe(node, memory=1024, disk=4096, **more):
+    """What a healthy node shows."""
+    info = {
+        "memory_total_mib": 2048, "memory_free_mib": memory, "cpus": 1, "bridges": ["br0"], "domains": [], "volumes": [], "paths": {},
+        "libvirt": {"ok": True, "machines": {"pc": "pc-i440fx-7.2"}, "machine_list": ["pc-i440fx-7.2", "pc-i440fx-7.1"],
+                    "domain_types": ["qemu"]},
+        "drbd": {"ok": True}, "drbd_resources": {},
+        "volume_groups": {"gantry": {"size_mib": 8192, "free_mib": disk, "extent_mib": 4}},
+    }
+    info.update(more)
+    return {"node": node, "reachable": True, "error": None, "node_info": info}
+
+
+NODES = {name: {"name": name, "hostname": name, "address": "10.0.0.%s" % name[-1], "vg": "gantry", "group": "default"}
+         for name in ("node1", "node2", "node3")}
+
+
+def planned(variables=(), observations=None, instances=(), nodes=None, name="web1"):
+    """Plan one instance."""
+    spec = parse(name, dict(GOOD, **dict(variables)))
+    seen = observations or [observe(node) for node in NODES]
+    return plan([spec], dict(instances), NODES if nodes is None else nodes, seen)[name]
+
+
+def test_a_plan_names_nodes_machine_and_disks():
+    record = planned()["record"]
+    assert (record["primary"], record["secondary"]) == ("node1", "node2")
+    assert record["machine"] == "pc-i440fx-7.2" and record["domain_type"] == "qemu"
+    assert record["disks"][0]["name"] == "web1-disk0" and sorted(record["disks"][0]["nodes"]) == ["node1", "node2"]
+
+
+def test_the_emptier_nodes_are_chosen():
+    record = planned(observations=[observe("node1", memory=700), observe("node2"), observe("node3", disk=3000)])["record"]
+    assert record["primary"] == "node2"
+
+
+def test_two_of_one_run_do_not_count_on_the_same_memory():
+    specs = [parse(name, dict(GOOD, gantry_memory="700MiB", gantry_disk_template="plain")) for name in ("a", "b", "c")]
+    plans = plan(specs, {}, NODES, [observe(node) for node in NODES])
+    assert sorted(one["record"]["primary"] for one in plans.values()) == ["node1", "node2", "node3"]
+
+
+REFUSED = [
+    ({"gantry_primary": "node9", "gantry_secondary": "node1"}, {}, "unknown_node"),
+    ({"gantry_primary": "node1", "gantry_secondary": "node2"}, {"node2": {"disk": 100}}, "no_space"),
+    ({"gantry_primary": "node1", "gantry_secondary": "node2"}, {"node1": {"memory": 100}}, "no_space"),
+    ({"gantry_disks": [{"size": "9TiB"}]}, {}, "no_space"),
+    ({"gantry_memory": "1TiB"}, {}, "no_space"),
+    ({"gantry_nics": [{"bridge": "br9"}]}, {}, "no_bridge"),
+    ({"gantry_image": "/srv/none.raw"}, {}, "unreadable_image"),
+    ({"gantry_machine": "microvm"}, {}, "no_machine_type"),
+    ({"gantry_primary": "node1", "gantry_secondary": "node2"}, {"node1": {"libvirt": {"ok": False, "error": "down"}}}, "node_unusable"),
+    ({"gantry_primary": "node1", "gantry_secondary": "node2"}, {"node2": {"drbd": {"ok": False, "error": "no module"}}}, "no_drbd"),
+    ({}, {"node3": {"domains": [{"name": "web1", "uuid": "x", "state": "shutoff", "memory_mib": 1}]}}, "duplicate"),
+    ({}, {"node3": {"volumes": [{"vg": "gantry", "name": "web1-disk0", "tags": []}]}}, "duplicate"),
+]
+
+
+@pytest.mark.parametrize(("variables", "changed", "expected"), REFUSED)
+def test_what_cannot_be_is_refused(variables, changed, expected):
+    observations = [observe(node, **changed.get(node, {})) for node in NODES]
+    assert code(planned, variables, observations) == expected
+
+
+def test_a_silent_node_is_not_chosen():
+    observations = [{"node": "node1", "reachable": False, "error": "timed out", "node_info": None}, observe("node2"), observe("node3")]
+    assert planned(observations=observations)["record"]["primary"] == "node2"
+
+
+def test_drbd_needs_two_nodes():
+    only = {"node1": NODES["node1"]}
+    assert code(planned, {}, [observe("node1")], {}, only) == "too_few_nodes"
+
+
+def test_a_node_s_name_is_taken():
+    assert code(planned, {}, None, {}, None, "node1") == "duplicate"
+
+
+def test_the_image_must_fit():
+    paths = {"/srv/a.raw": {"ok": True, "virtual_size_mib": 2048}}
+    observations = [observe(node, paths=paths) for node in NODES]
+    assert code(planned, {"gantry_image": "/srv/a.raw"}, observations) == "image_too_large"
+    assert planned({"gantry_image": "/srv/a.raw", "gantry_disks": "2GiB"}, observations)["record"]["image"] == "/srv/a.raw"
+
+
+def test_an_instance_that_exists_is_left_alone_or_refused():
+    record = dict(planned()["record"], status="ready")
+    assert planned(instances={"web1": record})["exists"] is True
+    assert planned(instances={"web1": dict(record, status="creating")})["exists"] is False
+    assert code(planned, {"gantry_memory": "600MiB"}, None, {"web1": record}) == "duplicate"
+    assert code(planned, {}, None, {"web1": dict(record, status="removing")}) == "removing"
+    assert differences(parse("web1", GOOD), record) == []
+
+
+def test_the_machine_is_the_newest_that_all_nodes_have():
+    def node(name, newest, known):
+        return {"name": name, "info": {"libvirt": {"machines": {"pc": newest}, "machine_list": known}}}
+    old = node("node1", "pc-i440fx-7.2", ["pc-i440fx-7.2", "pc-i440fx-6.2"])
+    new = node("node2", "pc-i440fx-10.0", ["pc-i440fx-10.0", "pc-i440fx-7.2", "pc-i440fx-6.2"])
+    assert choose_machine("web1", "pc", [old, new]) == "pc-i440fx-7.2"
+    assert choose_machine("web1", "pc-i440fx-6.2", [old, new]) == "pc-i440fx-6.2"
+    assert code(choose_machine, "web1", "pc-i440fx-10.0", [old, new]) == "no_machine_type"
