@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
-_INSTANCE = r"""
+
+class ModuleDocFragment:
+    """Fragment ``gantry.cluster.instance``: what instance_spec() and disks_spec() declare."""
+
+    DOCUMENTATION = r"""
+options:
   operation:
     description:
       - What M(gantry.cluster.operation_begin) returned. On the controller it is turned into O(name), O(uuid),

@@ -2,9 +2,9 @@
 # Sourced by script/setup, script/test and script/demo: makes a fresh Debian 12, Debian 13 or Ubuntu ready.
 #
 #   . script/lib/setup.sh
-#   gantry_setup        .venv, the link that makes the checkout importable, and their host packages
-#   gantry_setup lab    the same, and the packages of lab/host-packages.txt
+#   gantry_setup
 #
+# installs the host packages of script/lib/ and lab/, makes .venv and the link that makes the checkout importable.
 # Afterwards .venv/bin is first in PATH and ansible.cfg of the checkout is in force. Nothing is done twice: with
 # everything in place it takes a fraction of a second.
 
@@ -90,7 +90,7 @@ gantry_venv() {
     if [ -f "$stamp" ] && [ "$digest" = "$(cat "$stamp")" ]; then
         return 0
     fi
-    gantry_say "making .venv with $("$python" --version): $(grep -c == "$GANTRY_ROOT/requirements.lock") pinned" \
+    gantry_say "making .venv with $("$python" --version): $(grep -c '^[a-z].*==' "$GANTRY_ROOT/requirements.lock") pinned" \
         "packages, one to three minutes"
     rm -rf "$GANTRY_ROOT/.venv"
     "$python" -m venv "$GANTRY_ROOT/.venv"
@@ -115,9 +115,8 @@ gantry_link() {
 }
 
 gantry_setup() {
-    local lists=("$GANTRY_ROOT/script/lib/host-packages.txt")
-    [ "${1:-}" != lab ] || lists+=("$GANTRY_ROOT/lab/host-packages.txt")
-    gantry_host_packages "${lists[@]}"
+    # The lab's too: the test guest runs in QEMU even in the fast tests.
+    gantry_host_packages "$GANTRY_ROOT/script/lib/host-packages.txt" "$GANTRY_ROOT/lab/host-packages.txt"
     mkdir -p "$GANTRY_ROOT/.cache"
     # Two commands started at once make one .venv.
     exec 9>"$GANTRY_ROOT/.cache/setup.lock"
