@@ -140,7 +140,7 @@ def check_key(key: Any) -> str:
     if not isinstance(key, str) or len(key) > MAX_KEY or not _KEY.fullmatch(key):
         raise GantryError(
             "The registry key %s cannot be used" % _short(key),
-            expected="parts of printable ASCII without blanks, separated by single slashes, at most %d characters" % MAX_KEY,
+            expected="parts of printable ASCII without blanks between single slashes, at most %d characters" % MAX_KEY,
             mend="correct the name it was made from",
             code="bad_key",
         )
@@ -228,14 +228,18 @@ def _short(thing: Any) -> str:
 
 
 def _bad_transaction(what: str, found: Any = None, expected: str | None = None) -> GantryError:
-    return GantryError(what, found=found, expected=expected, mend="report this: the caller is wrong", code="bad_transaction")
+    return GantryError(
+        what, found=found, expected=expected, mend="report this: the caller is wrong", code="bad_transaction",
+    )
 
 
 def _check_number(number: Any, what: str, least: int, most: int | None = None) -> int:
     whole = isinstance(number, int) and not isinstance(number, bool)
     if not whole or number < least or (most is not None and number > most):
         expected = "a whole number of at least %d" % least
-        raise _bad_transaction(what, found=_short(number), expected=expected if most is None else "%s and at most %d" % (expected, most))
+        if most is not None:
+            expected += " and at most %d" % most
+        raise _bad_transaction(what, found=_short(number), expected=expected)
     return int(number)
 
 
@@ -272,7 +276,8 @@ def check_transaction(compares: Iterable, writes: Iterable) -> tuple:
     writes = [_check_write(write) for write in writes]
     for kind, operations in (("compares", compares), ("writes", writes)):
         if len(operations) > MAX_OPERATIONS:
-            raise _bad_transaction("A transaction has too many %s" % kind, len(operations), "at most %d" % MAX_OPERATIONS)
+            most = "at most %d" % MAX_OPERATIONS
+            raise _bad_transaction("A transaction has too many %s" % kind, len(operations), most)
     places = [write.prefix if isinstance(write, DeletePrefix) else write.key for write in writes]
     for number, place in enumerate(places):
         for other in places[:number]:

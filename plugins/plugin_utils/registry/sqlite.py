@@ -46,7 +46,8 @@ SCHEMAS = {
     1: (
         "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL)",
         "INSERT INTO state VALUES (1, 1)",
-        "CREATE TABLE leases (id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL, deadline REAL NOT NULL, owner TEXT NOT NULL)",
+        "CREATE TABLE leases (id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL, deadline REAL NOT NULL,"
+        " owner TEXT NOT NULL)",
         "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL, create_revision INTEGER NOT NULL,"
         " mod_revision INTEGER NOT NULL, version INTEGER NOT NULL, lease INTEGER REFERENCES leases (id)) WITHOUT ROWID",
         "CREATE INDEX entries_lease ON entries (lease) WHERE lease IS NOT NULL",
@@ -185,7 +186,9 @@ class Backend(Registry):
         identity = self._identify()
         uri = "file:%s?mode=rw" % urllib.parse.quote(self.path)
         try:
-            connection = sqlite3.connect(uri, uri=True, timeout=min(1.0, self.busy_seconds), isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=min(1.0, self.busy_seconds), isolation_level=None, check_same_thread=False,
+            )
         except sqlite3.Error as error:
             raise self._unreachable(error) from error
         try:
@@ -290,7 +293,8 @@ class Backend(Registry):
     def _busy(self, reason: Any) -> GantryError:
         return GantryError(
             "The registry %s is held by another process" % self.path,
-            found="%s for %g s; nothing was done" % (reason, self.busy_seconds), expected="a transaction takes milliseconds",
+            found="%s for %g s; nothing was done" % (reason, self.busy_seconds),
+            expected="a transaction takes milliseconds",
             mend="find the process with fuser -v %s; end it if it hangs, then run the same command again" % self.path,
             code="registry_busy",
         )
@@ -302,7 +306,8 @@ class Backend(Registry):
             return GantryError(
                 "The registry %s failed while a change was being stored" % self.path,
                 found="%s; the change may be stored or not" % error,
-                mend="mend the disk or make room on it, then run the same command again: it looks first", code="registry_unsure",
+                mend="mend the disk or make room on it, then run the same command again: it looks first",
+                code="registry_unsure",
             )
         if _code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             mend = "restore its backup, or rebuild it from the nodes (docs/registry.md)"
@@ -448,8 +453,9 @@ class Backend(Registry):
     def _write(connection: sqlite3.Connection, write: Any, revision: int) -> bool:
         if isinstance(write, Put):
             connection.execute(
-                "INSERT INTO entries (%s) VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
-                " mod_revision = excluded.mod_revision, version = version + 1, lease = excluded.lease" % _COLUMNS,
+                "INSERT INTO entries (%s) VALUES (?, ?, ?, ?, 1, ?)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value, mod_revision = excluded.mod_revision,"
+                " version = version + 1, lease = excluded.lease" % _COLUMNS,
                 (write.key, encode(write.value), revision, revision, write.lease),
             )
             return True

@@ -78,7 +78,8 @@ compare_plans = st.one_of(
     st.tuples(st.just("revision"), st.sampled_from(KEYS), st.sampled_from([0, 0, 0, 1, -1])),
 )
 values = st.dictionaries(st.text(max_size=3), st.recursive(
-    st.none() | st.booleans() | st.integers(-2**63, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-2**63, 2**63 - 1) | st.text(max_size=5)
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 ), max_size=2)
@@ -110,7 +111,8 @@ class Model:
                 return False, self.revision
             if entry is not None and entry.mod_revision != compare.revision:
                 return False, self.revision
-        if any(isinstance(write, Put) and write.lease is not None and write.lease not in self.leases.values() for write in writes):
+        leases = {write.lease for write in writes if isinstance(write, Put)} - {None}
+        if not leases <= set(self.leases.values()):
             return "lease_lost"
         changed = False
         for write in writes:
@@ -124,7 +126,10 @@ class Model:
             created, version = (old.create_revision, old.version + 1) if old else (revision, 1)
             self.entries[write.key] = Entry(write.key, write.value, created, revision, version, write.lease)
             return True
-        gone = [key for key in self.entries if key == getattr(write, "key", None) or key.startswith(getattr(write, "prefix", "\0"))]
+        if isinstance(write, Delete):
+            gone = [key for key in self.entries if key == write.key]
+        else:
+            gone = [key for key in self.entries if key.startswith(write.prefix)]
         for key in gone:
             del self.entries[key]
         return bool(gone)
@@ -142,8 +147,11 @@ class Model:
 def overlap(writes):
     """True when two writes touch the same place, which the registry refuses."""
     places = [write.prefix if isinstance(write, DeletePrefix) else write.key for write in writes]
-    pairs = [(one, other) for number, one in enumerate(places) for other in places[:number]]
-    return any(a == b or (a.endswith("/") and b.startswith(a)) or (b.endswith("/") and a.startswith(b)) for a, b in pairs)
+    for number, place in enumerate(places):
+        for other in places[:number] + places[number + 1:]:
+            if place == other or (other.endswith("/") and place.startswith(other)):
+                return True
+    return False
 
 
 class RegistryContract:
@@ -305,7 +313,8 @@ class RegistryContract:
         last = put(registry, "old")
         outcome = registry.transaction([], [Put("a", {}), Put("b", {}), Delete("old"), DeletePrefix("x/")])
         assert outcome.revision == last + 1
-        assert [(entry.key, entry.mod_revision) for entry in registry.range("").entries] == [("a", last + 1), ("b", last + 1)]
+        entries = registry.range("").entries
+        assert [(entry.key, entry.mod_revision) for entry in entries] == [("a", last + 1), ("b", last + 1)]
 
     def test_delete_prefix_keeps_neighbours(self, registry):
         for key in ("n/1", "n/10", "n/1/a", "n/1/b/c", "n/1x"):
@@ -509,13 +518,15 @@ class RegistryContract:
         running = registry.journal_append({"ended": None})
         ended = [registry.journal_append({"ended": number}) for number in range(1, 6)]
         assert registry.journal_prune(2) == 3
-        assert [entry.key for entry in registry.journal_list()] == ["operations/" + one for one in (ended[4], ended[3], running)]
+        left = [entry.key for entry in registry.journal_list()]
+        assert left == ["operations/" + one for one in (ended[4], ended[3], running)]
         assert registry.journal_prune(2) == 0
         assert registry.journal_prune(0) == 2
 
     def test_journal_prune_of_many(self, registry):
         for start in range(0, 150, 50):
-            registry.transaction([], [Put("operations/%03d" % number, {"ended": 1}) for number in range(start, start + 50)])
+            keys = ["operations/%03d" % number for number in range(start, start + 50)]
+            registry.transaction([], [Put(key, {"ended": 1}) for key in keys])
         assert registry.journal_prune(5) == 145
         assert len(registry.journal_list()) == 5
 
@@ -558,8 +569,11 @@ class RegistryContract:
                 revision = max(1, (entry.mod_revision if entry else model.revision) + (shift[0] if shift else 0))
                 compares.append(KeyAbsent(key) if kind == "absent" else ModRevision(key, revision))
             # Slots without a lease stand for one that is gone: no backend gives out the id 1 or 2.
+            def lease_in(slot):
+                return None if slot is None else model.leases.get(slot, slot + 1)
+
             makers = {
-                "put": lambda key, value, slot: Put(key, value, None if slot is None else model.leases.get(slot, slot + 1)),
+                "put": lambda key, value, slot: Put(key, value, lease_in(slot)),
                 "delete": Delete,
                 "delete_prefix": DeletePrefix,
             }

@@ -32,6 +32,14 @@ from .contract import SPAWN, RegistryContract, put, refused, run_all
 from .workers import create_and_count, die_within_a_transaction
 
 
+def run_python(script, *arguments):
+    """Run a script in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments], env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True, text=True, timeout=60, check=False,
+    )
+
+
 @pytest.fixture
 def path(tmp_path):
     """Where the registry of a test lies."""
@@ -79,7 +87,8 @@ def test_path_of(url, path):
 
 
 @pytest.mark.parametrize("url", [
-    None, 7, "", "/var/lib/x.db", "sqlite", "sqlite:/x.db", "SQLITE:///x.db", "sqlite://", "sqlite:///", "sqlite:///dir/",
+    None, 7, "", "/var/lib/x.db", "sqlite", "sqlite:/x.db", "SQLITE:///x.db", "sqlite://", "sqlite:///",
+    "sqlite:///dir/",
     "sqlite://x.db", "sqlite://host/x.db", "sqlite:///x.db?mode=ro", "sqlite:///x.db#a", "sqlite:///x\n.db",
     "sqlite://~nobody-of-this-name/x.db", "base://x", "__init__://x", "nosuch://x", "../sqlite:///x",
 ])
@@ -362,8 +371,7 @@ for pid in children:
 assert registry.get("counter").value == {"n": 120}, registry.get("counter")
 registry.close()
 """
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    done = subprocess.run([sys.executable, "-c", script, url], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run_python(script, url)
     assert done.returncode == 0, done.stderr
 
 
@@ -502,8 +510,7 @@ def test_without_libvirt():
         "bad = [name for name in sys.modules if name.split('.')[0] in ('libvirt', 'ansible')]\n"
         "sys.exit(str(bad) if bad else 0)\n"
     )
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run_python(script)
     assert done.returncode == 0, done.stderr
 
 

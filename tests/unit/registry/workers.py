@@ -38,7 +38,8 @@ def acquire(registry, name, ttl, patience):
     """A lock as callers take it: a key that must be absent, put with a lease."""
     lease = registry.lease_grant(ttl, {"holder": name})
     deadline = time.monotonic() + patience
-    while not registry.transaction([KeyAbsent("locks/test/one")], [Put("locks/test/one", {"holder": name}, lease)]).succeeded:
+    guard, write = KeyAbsent("locks/test/one"), Put("locks/test/one", {"holder": name}, lease)
+    while not registry.transaction([guard], [write]).succeeded:
         if time.monotonic() > deadline:
             raise TimeoutError("no lock within %s s" % patience)
         time.sleep(random.uniform(0.001, 0.01))
