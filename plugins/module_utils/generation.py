@@ -6,18 +6,31 @@
 A lock's lease may run out while its holder still works. So every operation carries a generation that
 only grows, and a node never acts for an older one than it has already seen. The record beside it lets a
 lost registry be rebuilt from the nodes; it never holds secrets.
+
+A controller that is killed leaves its module running on the node. So a claim also takes the instance's lock on
+this node, held until the module ends: the next run's step waits for what is still under way, then looks again.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 
 #: One file per instance, named by its UUID.
 FOLDER = "/var/lib/gantry/instances"
+
+#: Where the locks are; gone after a reboot, as the processes that held them.
+LOCKS = "/run/gantry"
+#: Seconds a step waits for one of an earlier run that still acts on the instance here.
+LOCK_WAIT = 900
+
+#: The locks this process holds by path; the system gives them back when it ends.
+_held = {}
 
 
 def path_of(uuid, folder=FOLDER):
@@ -74,11 +87,41 @@ def refuse_older(uuid, generation, folder=FOLDER):
     return memory
 
 
-def claim(executor, uuid, generation, record=None, folder=FOLDER):
-    """Refuse an older generation, then store this one (and the record, when given) before acting.
+def take_lock(uuid, wait=LOCK_WAIT, folder=LOCKS):
+    """Make this process the only one that acts on the instance on this node, until it ends.
+
+    :param wait: seconds to wait for a step of an earlier run.
+    :raises GantryError: that step still runs.
+    """
+    path = os.path.join(folder, uuid + ".lock")
+    if path in _held:
+        return
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    stream = open(path, "a+", encoding="utf-8")  # stays open: it is the lock
+    end = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                stream.close()
+                raise GantryError(
+                    "An earlier step on instance %s still runs on this node" % uuid,
+                    found="its lock %s is held (see 'fuser -v %s')" % (path, path), expected="an end within %d s" % wait,
+                    mend="wait for it and run the same command again", code="node_busy",
+                ) from None
+            time.sleep(0.2)
+    _held[path] = stream
+
+
+def claim(executor, uuid, generation, record=None, folder=FOLDER, locks=LOCKS):
+    """Take the instance's lock here, refuse an older generation, then store this one before acting.
 
     :param record: the instance's record without secrets; None keeps the stored copy.
     """
+    if not executor.check_mode:
+        take_lock(uuid, folder=locks)
     memory = refuse_older(uuid, generation, folder)
     if record is None:
         record = memory["record"] if memory else None
