@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_settings
+author:
+  - The gantry.cluster team (@gantry-cluster)
+version_added: 1.0.0
+short_description: Create the cluster in the registry, or bring its settings up to date
+description:
+  - Makes the registry if there is none, and writes the cluster's settings into it. Settings that are not given stay as
+    they are.
+extends_documentation_fragment:
+  - gantry.cluster.attributes
+  - gantry.cluster.controller
+  - gantry.cluster.controller.registry
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - Name of the cluster, a host name such as V(cluster.example.com).
+    type: str
+    required: true
+  mac_prefix:
+    description:
+      - First three bytes of the MAC addresses handed out to instances, such as V(52:54:00). They must be those of
+        a unicast address.
+      - A new cluster has V(52:54:00) when this is not given. Existing instances keep their addresses.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Create the registry and the cluster in it
+  gantry.cluster.cluster_settings:
+    name: cluster.example.com
+    mac_prefix: "52:54:7a"
+  run_once: true
+"""
+
+RETURN = r"""
+cluster:
+  description: The settings.
+  returned: success
+  type: dict
+  sample:
+    name: cluster.example.com
+    mac_prefix: "52:54:7a"
+    schema: 1
+    created: 1795362100
+registry:
+  description: URL of the registry.
+  returned: success
+  type: str
+  sample: sqlite:////var/lib/gantry/registry.db
+error:
+  description: Why it failed, part by part. Its C(code) is for example V(bad_name), V(bad_mac_prefix) or V(no_registry).
+  returned: failure
+  type: dict
+  sample:
+    code: bad_mac_prefix
+    what: The MAC prefix cannot be used
+    found: "'01:00:5e'"
+    expected: three bytes of a unicast address, such as 52:54:00
+    mend: null
+"""
