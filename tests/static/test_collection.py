@@ -53,6 +53,16 @@ def test_python_files_name_their_licence(bench):
     assert not lacking, "without the three header lines of plugins/module_utils/errors.py: %s" % lacking
 
 
+def test_lines_are_short(bench):
+    """At most 120 characters in Python, as ansible-lint has it for YAML."""
+    long = []
+    for name in bench.files:
+        if name.endswith(".py"):
+            lines = (bench.collection / name).read_text(encoding="utf-8").splitlines()
+            long += ["%s:%d: %d" % (name, number, len(line)) for number, line in enumerate(lines, 1) if len(line) > 120]
+    assert not long, "longer than 120 characters:\n" + "\n".join(long)
+
+
 def test_action_group():
     """The group cluster of meta/runtime.yml holds every module, and every action."""
     listed = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]["cluster"]
