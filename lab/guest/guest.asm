@@ -88,6 +88,8 @@ BIOS_TICK       equ 0x46C
 RECORD          equ 0x9000              ; the record being built
 SUPER           equ 0x9200
 INFO            equ 0x9400              ; answer of INT 13h AH=48h
+VARIABLES       equ 0x9600
+STACK           equ 0x7000              ; downwards
 SCAN_SEGMENT    equ 0x1000              ; 32 KiB buffer at 0x10000
 
 KIND_TICK       equ 1
@@ -104,12 +106,21 @@ start:
         mov     ds, ax
         mov     es, ax
         mov     ss, ax
-        mov     sp, start
+        mov     sp, STACK
         sti
         cld
         jmp     0:.here                 ; some firmware comes in at 07C0:0000
 .here:
+        mov     di, VARIABLES
+        mov     cx, VARIABLES_SIZE
+        rep stosb                       ; AL is 0
         mov     [drive], dl
+        mov     word [patience], 0x8000
+        mov     word [every_tick], nothing
+        mov     si, packets
+        mov     di, packet_program
+        mov     cx, PACKETS_SIZE
+        rep movsb
         call    serial_init
 .load:
         mov     si, packet_program
@@ -257,17 +268,17 @@ hex8:
 text_begin:     db 13, 10, 0
 text_program:   db "E second stage not readable, status=", 0
 
-        align 4, db 0
-packet_program:
-        db      16, 0
-        dw      PROGRAM_SECTORS - 1
-        dw      0x7E00, 0
+
+; The packets of INT 13h: size, sectors, offset and segment of the buffer, LBA. Copied away, like all that
+; is written to.
+packets:
+        dw      16, PROGRAM_SECTORS - 1, 0x7E00, 0
         dq      1
-patience:       dw 0x8000
-line_sum:       dw 0
-every_tick:     dw nothing
-drive:          db 0
-status:         db 0
+        dw      16, 1, RECORD, 0        ; one sector: the superblock or a record
+        dq      0
+        dw      16, 0, 0, SCAN_SEGMENT
+        dq      0
+PACKETS_SIZE    equ $ - packets
 
         times 446 - ($ - $$) db 0       ; then an empty partition table: nothing there looks like one
         times 64 db 0
@@ -277,6 +288,7 @@ status:         db 0
 main:
         call    acpi_init
         mov     word [every_tick], housekeeping
+        mov     word [kind], KIND_TICK
         call    random
         mov     [run], eax
 
@@ -859,27 +871,30 @@ text_tick:      db " tick=", 0
 text_running:   db " running=", 0
 text_rtc:       db " rtc=", 0
 
-        align 4, db 0
-packet_one:                             ; one sector: the superblock or a record
-        db      16, 0
-        dw      1
-        dw      RECORD, 0
-        dq      0
-packet_scan:
-        db      16, 0
-        dw      0
-        dw      0, SCAN_SEGMENT
-        dq      0
-number:         dd 0
-boot:           dd 0
-run:            dd 0
-sum:            dd 0                    ; CRC of the last good record
-limit:          dd 0
-timer:          dd 0
-running:        dq 0
-scratch:        dq 0
-kind:           dw KIND_TICK
-button:         db 0
-no_acpi:        db 0
 
         times PROGRAM_SECTORS * 512 - ($ - $$) db 0
+
+; ---------------------------------------------------------------- variables
+; They, the buffers and the stack are in other pages than the code: an emulator throws away what it
+; has translated when a page with code in it is written to, which made a record cost three times as much.
+        absolute VARIABLES
+packet_program: resb 16
+packet_one:     resb 16
+packet_scan:    resb 16
+running:        resq 1                  ; PM timer counts since boot
+scratch:        resq 1
+number:         resd 1
+boot:           resd 1
+run:            resd 1
+sum:            resd 1                  ; CRC of the last good record
+limit:          resd 1                  ; find_last looks for numbers below this one
+timer:          resd 1                  ; the PM timer when last read
+patience:       resw 1                  ; how often to look whether the console takes a byte
+line_sum:       resw 1
+every_tick:     resw 1                  ; called after each timer tick
+kind:           resw 1
+drive:          resb 1
+status:         resb 1                  ; of the last INT 13h
+button:         resb 1                  ; the power button was pressed
+no_acpi:        resb 1
+VARIABLES_SIZE  equ $ - VARIABLES
