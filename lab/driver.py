@@ -127,6 +127,12 @@ class Cluster:
             words += ["-e", json.dumps({"gantry_" + key: value for key, value in extra.items()})]
         return words
 
+    def python(self, script, *words):
+        """Run a script with the collection importable; return its output."""
+        environment = dict(self.environment(), PYTHONPATH=str(ROOT / "collections"))
+        return subprocess.run([sys.executable, "-c", script] + list(words), env=environment, stdout=subprocess.PIPE, encoding="utf-8",
+                              check=True).stdout
+
     def environment(self):
         """The environment of a run."""
         path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]

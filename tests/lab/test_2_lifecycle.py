@@ -1,0 +1,121 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One guest through every verb; after every step the audit, after every verb the same verb again."""
+
+from __future__ import annotations
+
+import pytest
+
+NAME = "web1.example.com"
+
+
+def again(cluster, verb, limit, **options):
+    """The same command changes nothing."""
+    run = cluster.play(verb, limit, **options)
+    assert run.ok and run.changed == 0, run.text
+
+
+@pytest.fixture(name="web1")
+def _web1(clean, guest):
+    guest(NAME, primary="node1", secondary="node2")
+    return clean
+
+
+def test_every_verb(web1, counted):
+    cluster = web1
+    before = cluster.snapshot()
+    run = cluster.play("instance_add", NAME, check=True)
+    assert run.ok and run.changed > 0 and "create volume gantry/web1.example.com-disk0" in run.text, run.text
+    assert cluster.snapshot() == before, "check mode changed something"
+
+    run = cluster.play("instance_add", NAME, count=True)
+    assert run.ok and run.changed > 0, run.text
+    counted("instance_add (drbd, nodes named)", run.calls, 8)
+    assert cluster.violations() == []
+    again(cluster, "instance_add", NAME)
+
+    watch = cluster.watch(NAME)
+    try:
+        watch.wait_beyond(10)
+        run = cluster.play("instance_info", NAME, count=True)
+        assert run.ok and "running" in run.text and "REDUNDANT" in run.text, run.text
+        counted("instance_info", run.calls, 3)
+
+        run = cluster.play("instance_migrate", NAME, check=True, target_node="node2")
+        assert run.ok and run.changed > 0, run.text
+        assert cluster.violations() == [] and cluster.instance(NAME)["primary"] == "node1"
+        run = cluster.play("instance_migrate", NAME, count=True, target_node="node2")
+        assert run.ok and run.changed > 0, run.text
+        counted("instance_migrate", run.calls, 6)
+        assert cluster.violations() == [] and cluster.instance(NAME)["primary"] == "node2"
+        again(cluster, "instance_migrate", NAME, target_node="node2")
+        watch.wait_beyond(watch.last)
+
+        run = cluster.play("instance_reboot", NAME)
+        assert run.ok and cluster.violations() == [], run.text
+        watch.wait_beyond(watch.last)
+
+        run = cluster.play("instance_stop", NAME, count=True)
+        assert run.ok and run.changed > 0, run.text
+        counted("instance_stop", run.calls, 2)
+        assert cluster.violations() == []
+        again(cluster, "instance_stop", NAME)
+
+        run = cluster.play("instance_start", NAME, count=True)
+        assert run.ok and run.changed > 0, run.text
+        counted("instance_start", run.calls, 2)
+        assert cluster.violations() == []
+        again(cluster, "instance_start", NAME)
+        watch.wait_beyond(watch.last)
+
+        run = cluster.play("instance_failover", NAME, count=True, target_node="node1")
+        assert run.ok and run.changed > 0, run.text
+        counted("instance_failover (planned)", run.calls, 5)
+        assert cluster.violations() == [] and cluster.instance(NAME)["primary"] == "node1"
+        again(cluster, "instance_failover", NAME, target_node="node1")
+        watch.wait_beyond(watch.last)
+        fine, text = watch.verdict(device(cluster), "node1", cluster.folder)
+        assert fine, text
+    finally:
+        watch.close()
+
+    before = cluster.snapshot()
+    run = cluster.play("instance_remove", NAME, check=True)
+    assert run.ok and run.changed > 0 and "remove volume gantry/web1.example.com-disk0" in run.text, run.text
+    assert cluster.snapshot() == before, "check mode changed something"
+    run = cluster.play("instance_remove", NAME, count=True)
+    assert run.ok and run.changed > 0, run.text
+    counted("instance_remove", run.calls, 6)
+    assert cluster.violations() == [] and cluster.instance(NAME) is None
+    again(cluster, "instance_remove", NAME)
+
+
+def device(cluster, name=NAME):
+    """The guest's disk on its nodes."""
+    return "/dev/drbd%d" % cluster.instance(name)["disks"][0]["nodes"]["node1"]["minor"]
+
+
+def test_a_guest_that_does_not_listen_is_stopped_only_by_force(clean, guest):
+    # without a bootable disk the firmware waits for ever and never hears the power button
+    name = guest("deaf.example.com", primary="node1", disk_template="diskless", disks=[], image=None)
+    assert clean.play("instance_add", name).ok
+    run = clean.play("instance_stop", name, shutdown_timeout=5)
+    assert not run.ok and "gantry_force=true" in run.text
+    assert clean.violations() == [], "a refused stop leaves the guest running"
+    run = clean.play("instance_stop", name, shutdown_timeout=5, force=True)
+    assert run.ok and clean.violations() == [], run.text
+
+
+def test_plain_from_a_survey_with_the_node_chosen(clean, guest, counted):
+    name = "plain1.example.com"
+    run = clean.play("instance_add", count=True, instance_name=name, memory="32MiB", disks="16MiB", vcpus="1",
+                     disk_template="plain", tags="shop,test", image="/srv/images/test-guest.img")
+    assert run.ok and run.changed > 0, run.text
+    counted("instance_add (plain, node chosen)", run.calls, 8)
+    assert clean.violations() == []
+    record = clean.instance(name)
+    assert record["tags"] == ["shop", "test"] and record["secondary"] is None
+    guest(name)
+    run = clean.play("instance_migrate", name)
+    assert not run.ok and "drbd" in run.text and clean.violations() == []

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller is killed with SIGKILL in mid-verb; the same command again ends well, and the audit is clean."""
+
+from __future__ import annotations
+
+import pytest
+
+ADD = [
+    ("Create the disks on the secondary", 0.0),
+    ("Create the disks on the secondary", 2.0),
+    ("Create the disks on the primary", 1.0),
+    ("Create the disks on the primary", 4.0),
+    ("Define the guest and start it", 2.0),
+    ("Wait until both copies are the same", 0.0),
+]
+MIGRATE = [
+    ("Decide", 0.0),
+    ("Allow both nodes to be primary, on the source", 1.5),
+    ("Allow both nodes to be primary, on the target", 1.5),
+    ("Migrate the guest, read both nodes", 1.5),
+    ("Migrate the guest, read both nodes", 5.0),
+    ("Close the window on the target", 0.5),
+]
+
+
+@pytest.mark.parametrize(("marker", "delay"), ADD)
+def test_add(clean, guest, marker, delay):
+    name = guest("killed1.example.com", primary="node1", secondary="node2")
+    clean.play_killed("instance_add", name, marker, delay)
+    run = clean.play("instance_add", name)
+    assert run.ok and clean.violations() == [], run.text
+    watch = clean.watch(name)
+    try:
+        watch.wait_beyond(3)
+    finally:
+        watch.close()
+
+
+def test_add_killed_and_given_up(clean, guest):
+    name = guest("killed1.example.com", primary="node1", secondary="node2")
+    clean.play_killed("instance_add", name, "Create the disks on the primary", 3.0)
+    run = clean.play("instance_remove", name)
+    assert run.ok and clean.instance(name) is None and clean.violations() == [], run.text
+
+
+def test_migrate(clean, guest):
+    name = guest("killed2.example.com", primary="node1", secondary="node2")
+    assert clean.play("instance_add", name).ok
+    watch = clean.watch(name)
+    try:
+        for marker, delay in MIGRATE:
+            watch.wait_beyond(watch.last)
+            target = clean.instance(name)["secondary"]
+            clean.play_killed("instance_migrate", name, marker, delay, target_node=target)
+            run = clean.play("instance_migrate", name)
+            assert run.ok, run.text
+            assert clean.violations() == [], (marker, delay)
+            assert clean.instance(name)["primary"] == target, "the interrupted run's target counts, though not named again"
+        watch.wait_beyond(watch.last)
+        record = clean.instance(name)
+        device = "/dev/drbd%d" % record["disks"][0]["nodes"]["node1"]["minor"]
+        fine, text = watch.verdict(device, record["primary"], clean.folder)
+        assert fine, text
+    finally:
+        watch.close()
+
+
+def test_another_verb_does_not_act_on_an_interrupted_migration(clean, guest):
+    name = guest("killed3.example.com", primary="node1", secondary="node2")
+    assert clean.play("instance_add", name).ok
+    clean.play_killed("instance_migrate", name, "Allow both nodes to be primary, on the target", 1.5)
+    run = clean.play("instance_stop", name)
+    assert not run.ok and "instance_migrate" in run.text and "interrupted" in run.text
+    run = clean.play("instance_migrate", name)
+    assert run.ok and clean.violations() == [], run.text
