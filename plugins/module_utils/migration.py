@@ -1,0 +1,369 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Live migration, run on the source: look at both daemons, migrate, look again, do the after-work.
+
+libvirt's peer-to-peer migration goes on inside the source's daemon whatever becomes of this process. So the
+module may be run again at any time: it adopts a job that still runs, and what it does depends on what both
+daemons show (see :mod:`migration_verdict`), never on what the migration call returned.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ansible_collections.gantry.cluster.plugins.module_utils import (
+    domain_definition, domain_state, generation, libvirt_connection, migration_verdict,
+)
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.libvirt_connection import ask
+
+#: Seconds both sides may take to come to rest after an attempt: a daemon that died is restarted by systemd.
+SETTLE_TIMEOUT = 60
+
+#: Seconds the connection to the target may take to open (SSH, then the daemon).
+REMOTE_TIMEOUT = 30
+
+#: Seconds an aborted migration may take to end.
+ABORT_TIMEOUT = 60
+
+
+class Side:
+    """One daemon and what it shows of one domain.
+
+    :param uri: libvirt's URI of the daemon.
+    :param timeout: seconds a connection may take.
+    """
+
+    def __init__(self, uri, uuid, name, timeout):
+        self.uri = uri
+        self.uuid = uuid
+        self.name = name
+        self.timeout = timeout
+        self.connection = None
+
+    def domain(self):
+        """libvirt's object of the domain, or None."""
+        if self.connection is None:
+            self.connection = libvirt_connection.open_connection(self.uri, self.timeout)
+        return domain_state.look_up(self.connection, self.uuid)
+
+    def read(self, fresh=False):
+        """Plain data for the verdict; a daemon that does not answer is a finding, not an error.
+
+        :param fresh: over a new connection.
+        """
+        seen = {
+            "reachable": True, "error": None, "exists": False, "id": None, "state": None, "reason": None,
+            "persistent": False, "job": None, "generation": None, "name_taken": None,
+        }
+        if fresh:
+            self.connection = None
+        try:
+            domain = self.domain()
+            facts = domain_state.read(domain) if domain else None
+            if facts:
+                for key in ("id", "state", "reason", "persistent", "generation"):
+                    seen[key] = facts[key]
+                seen["exists"] = True
+                if facts["active"]:
+                    seen["job"] = self._job(domain)
+            else:
+                other = domain_state.look_up_name(self.connection, self.name)
+                seen["name_taken"] = other.UUIDString() if other else None
+        except GantryError as error:
+            self.connection = None
+            seen.update(reachable=False, error=error.found or error.what)
+        return seen
+
+    @staticmethod
+    def _job(domain):
+        """The job; one that cannot be read in time is a job too."""
+        try:
+            return domain_state.read_job(domain)
+        except GantryError:
+            return {"type": "unknown"}
+
+
+class Attempt:
+    """One call of the migration in a thread of its own, watched from outside.
+
+    :param function: does the call; what libvirt raises is kept in ``error``.
+    """
+
+    def __init__(self, function):
+        self.error = None
+        self.done = threading.Event()
+        self._function = function
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._function()
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            self.error = error  # told in the result; the verdict does not depend on it
+        finally:
+            self.done.set()
+
+
+class Migration:
+    """The live migration of one instance from this node.
+
+    :param executor: makes and notes the changes.
+    :param hypervisor: a :class:`hypervisor.base.Hypervisor`.
+    :param instance: ``name``, ``uuid``, ``generation``, ``record``, ``node``, ``disks``.
+    :param target: ``node``, ``hostname``, ``address``, ``uri``, ``migrate_uri``.
+    :param options: ``timeout`` (seconds), ``max_downtime_ms``, ``bandwidth_mib`` (MiB/s), ``auto_converge``, ``tunnelled``.
+    """
+
+    def __init__(
+        self, executor, hypervisor, instance, target, options, storage=None, folder=generation.FOLDER,
+        locks=generation.LOCKS,
+    ):
+        self.executor = executor
+        self.hypervisor = hypervisor
+        self.name = instance["name"]
+        self.uuid = instance["uuid"]
+        self.generation = instance["generation"]
+        self.record = instance.get("record")
+        self.node = instance["node"]
+        self.disks = instance.get("disks") or []
+        self.target = target
+        self.options = options
+        self.memory = {"folder": folder, "locks": locks}
+        self.settle_timeout = SETTLE_TIMEOUT
+        self._storage = storage
+        self.source_side = Side(hypervisor.uri, self.uuid, self.name, libvirt_connection.OPEN_TIMEOUT)
+        self.target_side = Side(target["uri"], self.uuid, self.name, REMOTE_TIMEOUT)
+        self.error = None
+        self.progress = None
+
+    def run(self):
+        """Bring the guest to the target, or say where it is.
+
+        :returns: the module's result, with ``failed`` and the error's parts unless the guest is at the target.
+        :raises GantryError: the migration must not begin; nothing was touched.
+        """
+        start = time.monotonic()
+        self.hypervisor.migrate_flags(libvirt_connection.library())  # refuses where there is no live migration
+        generation.claim(self.executor, self.uuid, self.generation, **self.memory)
+        source, target = self._look()
+        verdict = migration_verdict.verdict(source, target)
+        if (source["job"] or {}).get("type") == "migration_out":
+            if self.executor.check_mode:
+                return self._result(None, source, target, start)
+            self._wait_for_job()
+            source, target, verdict = self._settle(None)
+        elif migration_verdict.word(source) == migration_verdict.RUNNING or verdict["case"] == "off_everywhere":
+            migration_verdict.refuse_unfit(
+                self.name, source, target, self._disk_status(), earlier_steps_done=not self.executor.check_mode)
+            self.executor.call("migrate domain %s to node %s" % (self.name, self.target["node"]), self._attempt)
+            if self.executor.check_mode:
+                return self._result(None, source, target, start)
+            source, target, verdict = self._settle(source)
+            if verdict["outcome"] == "source":
+                self.executor.changes.pop()  # nothing moved
+        elif not verdict["settled"]:
+            source, target, verdict = self._settle(None)
+        if verdict["outcome"] == "target":
+            self._after_work(verdict)
+        return self._result(verdict, source, target, start)
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def _look(self, fresh=False):
+        """Both sides, the source first: what has left it by then must be at the target."""
+        return self.source_side.read(fresh), self.target_side.read(fresh)
+
+    def _settle(self, before):
+        """Look, over fresh connections, until what is seen cannot change by itself or the time is up.
+
+        :returns: source, target, verdict.
+        """
+        end = time.monotonic() + self.settle_timeout
+        pause, fresh = 0.2, True
+        while True:
+            source, target = self._look(fresh)
+            verdict = migration_verdict.verdict(source, target, before)
+            if verdict["settled"] or time.monotonic() >= end:
+                return source, target, verdict
+            time.sleep(pause)
+            pause, fresh = min(pause * 1.5, 3.0), False
+
+    def _disk_status(self):
+        status = self._stack().status(self.executor, self.node, self.disks) if self.disks else []
+        templates = {disk["index"]: disk["template"] for disk in self.disks}
+        return [dict(disk, template=templates[disk["index"]]) for disk in status]
+
+    # -- migrating -----------------------------------------------------------------------------------------------
+
+    def _attempt(self):
+        """Start the migration and watch it to its end. Nothing is decided here."""
+        binding = libvirt_connection.library()
+        domain = self.source_side.domain()
+        flags = self.hypervisor.migrate_flags(binding)
+        parameters = {}
+        if self.options["tunnelled"]:
+            flags |= binding.VIR_MIGRATE_TUNNELLED
+        else:
+            parameters[binding.VIR_MIGRATE_PARAM_URI] = self.target["migrate_uri"]
+            parameters[binding.VIR_MIGRATE_PARAM_LISTEN_ADDRESS] = self.target["address"]
+        if self.options["auto_converge"]:
+            flags |= binding.VIR_MIGRATE_AUTO_CONVERGE
+        if self.options["bandwidth_mib"]:
+            parameters[binding.VIR_MIGRATE_PARAM_BANDWIDTH] = self.options["bandwidth_mib"]
+        self._mark(domain)
+        if self.options["max_downtime_ms"]:
+            ask("The pause allowed for the migration of instance %s could not be set" % self.name,
+                domain.migrateSetMaxDowntime, self.options["max_downtime_ms"], 0)
+        attempt = Attempt(lambda: domain.migrateToURI3(self.target["uri"], parameters, flags))
+        self._watch(domain, attempt.done.wait, attempt.done.is_set)
+        if attempt.error is not None:
+            self.error = self._text_of(attempt.error)
+        elif not attempt.done.is_set():
+            self.error = "the migration did not end within %s s after it was aborted" % ABORT_TIMEOUT
+
+    def _mark(self, domain):
+        """Give the domain's mark this generation: it travels with the guest to the target."""
+        binding = libvirt_connection.library()
+        old = ask("The metadata of domain %s could not be read" % self.name, domain_state.read_mark, domain) or {}
+        text = domain_definition.mark(self.uuid, self.generation, old.get("digest") or "")
+        ask("The metadata of domain %s could not be written" % self.name, domain.setMetadata,
+            binding.VIR_DOMAIN_METADATA_ELEMENT, text, domain_definition.PREFIX, domain_definition.NAMESPACE,
+            binding.VIR_DOMAIN_AFFECT_LIVE | binding.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def _wait_for_job(self):
+        """A migration begun by an earlier run still works: watch it to its end."""
+        domain = self.source_side.domain()
+        over = threading.Event()
+
+        def is_over():
+            job = Side._job(domain)
+            if job is None:
+                over.set()
+            return over.is_set()
+
+        def wait(seconds):
+            end = time.monotonic() + seconds
+            while not is_over() and time.monotonic() < end:
+                time.sleep(0.5)
+
+        if not self.executor.check_mode:
+            self._watch(domain, wait, is_over)
+
+    def _watch(self, domain, wait, is_over):
+        """Read the job's progress until it is over; abort it when the time is up.
+
+        :param wait: waits for the end so many seconds at most.
+        """
+        end = time.monotonic() + self.options["timeout"]
+        pause = 0.1
+        while not is_over() and time.monotonic() < end:
+            wait(min(pause, max(0.0, end - time.monotonic())))
+            pause = min(pause * 1.5, 2.0)
+            job = None if is_over() else Side._job(domain)
+            if job and job["type"] == "migration_out":
+                self.progress = job
+        if not is_over():
+            self.error = "it did not end within %s s and was aborted" % self.options["timeout"]
+            try:
+                ask("The migration of instance %s could not be aborted" % self.name, domain.abortJob)
+            except GantryError as error:
+                # over in the meantime, or past the point of no return: the verdict will tell
+                self.error += "; abort: %s" % error.found
+            wait(ABORT_TIMEOUT)
+
+    def _text_of(self, error):
+        if libvirt_connection.is_error(error):
+            text = error.get_error_message() or str(error)
+        else:
+            text = "%s: %s" % (type(error).__name__, error)
+        return "%s (%s)" % (self.error, text) if self.error else text
+
+    # -- after it ------------------------------------------------------------------------------------------------
+
+    def _after_work(self, verdict):
+        """The guest runs at the target and nowhere else: nothing of this instance's life stays on this node."""
+        if verdict["leftover"] == "paused":
+            self.executor.call(
+                "end the paused remainder of domain %s" % self.name, self._end_remainder)
+        domain = self.source_side.domain()
+        if domain is not None:
+            self.executor.call("undefine domain %s" % self.name, self._undefine, domain)
+        generation.claim(self.executor, self.uuid, self.generation, record=self.record, **self.memory)
+        if self.disks:
+            self._stack().demote(self.executor, self.uuid, self.node, self.disks)
+            self._stack().close_window(self.executor, self.uuid, self.node, self.disks)
+
+    def _end_remainder(self):
+        """Kill what libvirt itself would have killed, had it learnt that the target took over. Looks once more before."""
+        source, target = self._look(fresh=True)
+        verdict = migration_verdict.verdict(source, target)
+        if verdict["leftover"] == "paused":
+            ask("The paused remainder of domain %s could not be ended" % self.name, self.source_side.domain().destroy)
+            source, target = self._look()
+            verdict = migration_verdict.verdict(source, target)
+        if verdict["outcome"] != "target":
+            raise GantryError(
+                "Instance %s changed while its migration was finished" % self.name, found=verdict["why"],
+                expected="running at the target, nothing at the source", mend=verdict["mend"], code="unclear")
+
+    def _undefine(self, domain):
+        seen = domain_state.read(domain)
+        if seen is not None and seen["active"]:
+            raise GantryError(
+                "The definition of instance %s cannot be removed from node %s" % (self.name, self.node),
+                found="%s (%s)" % (seen["state"], seen["reason"]), expected="shut off", mend="run instance_migrate again",
+                code="unclear")
+        if seen is not None:
+            # a guest's firmware variables are kept: here they are only an old copy, but a copy
+            flags = self.hypervisor.undefine_flags(libvirt_connection.library(), keep_firmware=True)
+            ask("Domain %s could not be undefined on node %s" % (self.name, self.node), domain.undefineFlags, flags)
+
+    def _result(self, verdict, source, target, start):
+        completed = self._completed() if verdict and verdict["outcome"] == "target" else {}
+        result = {
+            "outcome": verdict["outcome"] if verdict else None, "case": verdict["case"] if verdict else "check_mode",
+            "why": verdict["why"] if verdict else "check mode: nothing was moved",
+            "libvirt_error": self.error, "source": source, "target": target,
+            "elapsed_seconds": round(time.monotonic() - start, 3),
+            "total_ms": completed.get("elapsed_ms"), "downtime_ms": completed.get("downtime_ms"),
+            "memory_mib": completed.get("memory_total_mib"), "transferred_mib": completed.get("memory_processed_mib"),
+            "progress": self.progress,
+        }
+        if verdict and verdict["outcome"] != "target":
+            result.update(failed=True, **self._failure(verdict).as_result())
+        if self.executor.check_mode:
+            result["unchecked"] = ["the window for two primaries is open", "the disks are primary at the target"]
+        return result
+
+    def _failure(self, verdict):
+        """What is told when the guest is not proven to be at the target."""
+        why = "%s; libvirt: %s" % (verdict["why"], self.error) if self.error else verdict["why"]
+        if verdict["outcome"] == "source":
+            return GantryError(
+                "Instance %s was not migrated; it runs on node %s and nowhere else" % (self.name, self.node),
+                found=why, expected="running on node %s" % self.target["node"],
+                mend="remove the cause and run instance_migrate again", code="not_migrated")
+        return GantryError(
+            "It is unclear where instance %s belongs after its migration; nothing was touched" % self.name,
+            found=why, expected="running on exactly one of %s and %s" % (self.node, self.target["node"]),
+            mend=verdict["mend"], code="unclear")
+
+    def _completed(self):
+        """libvirt's numbers of the completed migration, which the target keeps for the first to ask; empty if gone."""
+        binding = libvirt_connection.library()
+        try:
+            stats = ask("The migration's numbers could not be read", self.target_side.domain().jobStats,
+                        binding.VIR_DOMAIN_JOB_STATS_COMPLETED)
+        except GantryError:
+            return {}
+        return domain_state.job_numbers(stats)
+
+    def _stack(self):
+        if self._storage is None:
+            from ansible_collections.gantry.cluster.plugins.module_utils.storage import stack
+            self._storage = stack
+        return self._storage

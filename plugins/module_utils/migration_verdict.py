@@ -1,0 +1,178 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a guest lives after (or before) a migration, from what both daemons show. Pure functions on plain data.
+
+A side is ``{"reachable", "error", "exists", "id", "state", "reason", "persistent", "job"}``, see
+:meth:`migration.Side.read`. The exit code of a migration is no input: it may say "failed" while the guest runs
+at the target, because libvirt's last two phases (finish at the target, confirm at the source) can part.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+
+#: What is known of one side.
+UNKNOWN = "unknown"      # the daemon does not answer
+GONE = "gone"            # no domain, or one that is shut off: the guest has no memory here
+RUNNING = "running"      # its processors run here
+MOVING = "moving"        # a migration job works on it: wait
+CHANGING = "changing"    # on its way to another state: wait
+HALTED = "halted"        # stopped in the middle of a migration with no job left
+OTHER = "other"          # here, but not running, for a reason of its own
+
+#: Reasons to run that any stop of the processors replaces. A guest that shows the same one before and after an
+#: attempt was never stopped here, so its memory was never complete anywhere else.
+NEVER_STOPPED = ("booted", "migrated", "restored", "from_snapshot")
+
+#: What an operator does when the module must not decide.
+MENDS = {
+    "both_running": "cut the network between guest and users, find the copy that must not be ('virsh list' and 'drbdadm status' "
+                    "on both nodes), 'virsh destroy' it by hand, then run instance_migrate again",
+    "off_everywhere": "the guest runs nowhere: start it with instance_start",
+    "halted_at_source": "its memory is whole at the source only: if 'virsh list --all' on the target shows no definition of it, "
+                        "'virsh resume' it at the source, then run instance_migrate again",
+    "halted_at_target": "look at the log of both libvirt daemons; 'virsh resume' it at the target only if the source has no "
+                        "domain of it, then run instance_migrate again",
+    "halted_at_both": "look at the log of both libvirt daemons; 'virsh resume' exactly one side, 'virsh destroy' the other, "
+                      "then run instance_migrate again",
+    "target_unknown": "bring the target's libvirtd back and run instance_migrate again; if the node is dead, fence it first",
+    "source_unknown": "bring the source's libvirtd back ('systemctl restart libvirtd') and run instance_migrate again",
+    "job": "wait for the job ('virsh domjobinfo') and run instance_migrate again",
+    "changing": "run instance_migrate again",
+    "incoming_at_target": "'virsh list' on the target: if the paused incoming domain stays, 'virsh destroy' it there, "
+                          "then run instance_migrate again",
+    "source_not_running": "look at the guest on the source (cluster_info); resume or stop it, then run instance_migrate again",
+    "target_not_running": "look at the guest on the target (cluster_info); 'virsh resume' it there, then run instance_migrate again",
+}
+
+
+def word(side):
+    """What is known of one side, one of the words above."""
+    if not side["reachable"]:
+        return UNKNOWN
+    if not side["exists"] or side["state"] == "shutoff":
+        return GONE
+    job = (side["job"] or {}).get("type")
+    if job in ("migration_in", "migration_out", "unknown"):
+        return MOVING
+    if side["state"] == "running":
+        return RUNNING
+    if side["state"] == "shutdown" or (side["state"], side["reason"]) == ("paused", "starting_up"):
+        return CHANGING
+    if side["state"] == "paused" and side["reason"] in ("migration", "postcopy", "postcopy_failed"):
+        return HALTED
+    return OTHER
+
+
+def never_stopped(before, source):
+    """Whether the guest's processors ran at the source all the time from ``before`` on."""
+    return (
+        before is not None and before["state"] == source["state"] == "running" and before["id"] == source["id"]
+        and before["reason"] == source["reason"] and source["reason"] in NEVER_STOPPED
+    )
+
+
+def verdict(source, target, before=None):
+    """Where the guest lives.
+
+    :param before: the source as it was read just before an attempt of this very run; None if there was none.
+    :returns: ``outcome`` (``target``: it runs there and is no more here; ``source``: it runs here and nowhere else;
+        ``unclear``: touch nothing), ``case`` (a word for the situation), ``settled`` (False: it may change by itself,
+        look again before believing it), ``leftover`` (at the source with outcome target: ``definition``, ``paused``
+        or None), ``why`` and ``mend`` (texts).
+    """
+    here, there = word(source), word(target)
+    outcome, case, settled, leftover = "unclear", "changing", False, None
+    if here == RUNNING and there == GONE:
+        outcome, case, settled = "source", "runs_at_source", True
+    elif here == GONE and there == RUNNING:
+        outcome, case, settled = "target", "runs_at_target", True
+        leftover = "definition" if source["exists"] else None
+    elif here == HALTED and there == RUNNING and source["reason"] == "migration":
+        # the target has resumed it, the source was never told: it only waits to be killed. Time may still do it.
+        outcome, case, leftover = "target", "unconfirmed", "paused"
+    elif here == RUNNING and there == UNKNOWN and never_stopped(before, source):
+        outcome, case, settled = "source", "never_stopped", True
+    elif UNKNOWN in (here, there):
+        case = "source_unknown" if here == UNKNOWN else "target_unknown"
+    elif MOVING in (here, there):
+        case = "job" if here == MOVING else "incoming_at_target"
+    elif CHANGING in (here, there):
+        case = "changing"
+    elif here == RUNNING and there == RUNNING:
+        case = "both_running"
+    elif here == GONE and there == GONE:
+        case, settled = "off_everywhere", True
+    elif there == HALTED:
+        case = {GONE: "halted_at_target", HALTED: "halted_at_both"}.get(here, "incoming_at_target")
+    elif here == HALTED:
+        case = "halted_at_source"
+    elif here == OTHER:
+        case, settled = "source_not_running", True
+    else:
+        case, settled = "target_not_running", True
+    return {
+        "outcome": outcome, "case": case, "settled": settled, "leftover": leftover, "mend": MENDS.get(case),
+        "why": "source: %s; target: %s" % (_told(source), _told(target)),
+    }
+
+
+def _told(side):
+    """A side in words."""
+    if not side["reachable"]:
+        return "no answer (%s)" % side["error"]
+    if not side["exists"]:
+        return "no domain"
+    text = "%s (%s)" % (side["state"], side["reason"])
+    return text + ", job %s" % side["job"]["type"] if side["job"] else text
+
+
+def refuse_unfit(name, source, target, disks, earlier_steps_done=True):
+    """Whether a live migration may begin now.
+
+    :param source: this side; it must run here with no job on it.
+    :param target: the other side; it must answer, without an active domain of this UUID or another's of this name.
+    :param disks: the storage's status of every disk, each with its ``template``.
+    :param earlier_steps_done: False in check mode, where the window was not opened and the target not promoted.
+    :raises GantryError: it must not.
+    """
+    def refuse(what, found, expected, mend, code):
+        raise GantryError(
+            "Instance %s cannot migrate: %s" % (name, what), found=found, expected=expected, mend=mend, code=code)
+
+    if word(source) != RUNNING:
+        refuse("it does not run here", _told(source), "running", "start it with instance_start", "not_running")
+    if source["job"]:
+        refuse("a job works on it", "job %s" % source["job"]["type"], "no job",
+               "wait for it ('virsh domjobinfo %s'), or 'virsh domjobabort %s'" % (name, name), "job_running")
+    if not target["reachable"]:
+        refuse("the target's libvirt does not answer", target["error"], "an answer",
+               "check libvirtd on the target and the migration key (playbook node_add)", "target_unreachable")
+    if target["name_taken"]:
+        refuse("its name is taken at the target", "domain %s with UUID %s" % (name, target["name_taken"]),
+               "no other domain of that name", "find out whose it is; undefine or rename it there", "name_taken")
+    if word(target) != GONE:
+        refuse("a domain of it is active at the target", _told(target), "none",
+               verdict(source, target)["mend"], "active_at_target")
+    for disk in disks:
+        _refuse_disk(refuse, disk, earlier_steps_done)
+
+
+def _refuse_disk(refuse, disk, earlier_steps_done):
+    if disk["template"] != "drbd":
+        refuse("disk %s is not mirrored" % disk["name"], "disk template %s" % disk["template"], "drbd",
+               "stop it and move it with instance_move", "not_mirrored")
+    wanted = [
+        ("connection", "Connected", "not_redundant"), ("disk", "UpToDate", "not_redundant"),
+        ("peer_disk", "UpToDate", "not_redundant"), ("role", "Primary", "disk_not_primary"),
+    ]
+    if earlier_steps_done:
+        wanted += [("peer_role", "Primary", "peer_not_primary"), ("allow_two_primaries", True, "window_closed")]
+    for key, value, code in wanted:
+        if disk[key] != value:
+            refuse("disk %s is not ready" % disk["name"], "%s is %s" % (key, disk[key]), "%s" % value,
+                   "run instance_migrate again: it prepares the disks first", code)
+    if disk.get("out_of_sync_kib") or disk["sync_percent"] not in (None, 100.0):
+        refuse("disk %s is not in sync" % disk["name"],
+               "%s KiB out of sync" % disk.get("out_of_sync_kib"), "0", "wait for the sync to end", "not_redundant")

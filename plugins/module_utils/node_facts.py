@@ -1,0 +1,228 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything about a node in one reading: the machine, its volumes, DRBD, libvirt and its domains, its memory.
+
+Parsers are pure functions on text; ``collect`` reads files and runs as few commands as there are subsystems.
+A subsystem that fails says so in its own part, and the rest is still told: an operator needs a node's facts
+most when something on it is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+
+from ansible_collections.gantry.cluster.plugins.module_utils import drbd, generation, libvirt_facts, lvm
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
+
+#: Services that start guests or disks by themselves when a node comes up. None may be on.
+AUTOSTART_SERVICES = ("libvirt-guests", "drbd")
+
+
+def collect(
+    executor, hypervisor, wanted=None, paths=(), root="/", timeout=libvirt_facts.TIMEOUT, folder=generation.FOLDER,
+):
+    """Read the node.
+
+    :param wanted: names or UUIDs of instances to limit domains and records to; None for all.
+    :param paths: files to look at.
+    :param root: where /proc, /sys and /etc are.
+    :param timeout: seconds libvirt has.
+    :returns: the module's ``node_info``.
+    """
+    system = os.uname()
+    reader = libvirt_facts.Reader(hypervisor, system.machine, wanted, timeout)
+    info = {
+        "hostname": system.nodename, "time": time.time(), "kernel": system.release, "architecture": system.machine,
+        "cpus": os.cpu_count(),
+        "boot_id": _read(root, "proc/sys/kernel/random/boot_id").strip() or None,
+        "bridges": bridges(root),
+        "autostart_services": {name: service_enabled(name, root) for name in AUTOSTART_SERVICES},
+        "lvm_filter": lvm_filter(_read(root, "etc/lvm/lvm.conf"), _read(root, "etc/lvm/lvmlocal.conf")),
+        "records": records(generation.load_all(folder), wanted),
+        "resource_files": resource_files(root),
+        "paths": {path: file_facts(path) for path in paths},
+    }
+    info.update(parse_memory(_read(root, "proc/meminfo")))
+    info.update(_storage(executor))
+    info["drbd"]["usermode_helper"] = _read(root, "sys/module/drbd/parameters/usermode_helper").strip() or None
+    info["libvirt"], info["domains"] = reader.finish()
+    return info
+
+
+def _storage(executor):
+    """What LVM and DRBD show. Each part says for itself whether it could be read."""
+    info = {
+        "lvm": {"ok": True, "error": None}, "volume_groups": {}, "volumes": [],
+        "drbd": {"ok": True, "error": None, "kernel_version": None, "utils_version": None}, "drbd_resources": {},
+    }
+    try:
+        info["volume_groups"] = lvm.volume_groups(executor)
+        info["volumes"] = lvm.our_volumes(executor)
+    except GantryError as error:
+        info["lvm"] = {"ok": False, "error": error.sentence()}
+    try:
+        info["drbd"].update(drbd.versions(executor))
+        info["drbd_resources"] = drbd.status(executor)
+    except GantryError as error:
+        info["drbd"].update(ok=False, error=error.sentence())
+    return info
+
+
+def _read(root, path):
+    """A file's text; empty when there is none."""
+    try:
+        return read_text(os.path.join(root, path)) or ""
+    except OSError:
+        return ""
+
+
+def parse_memory(text):
+    """``memory_total_mib`` and ``memory_free_mib`` (what can be had without swapping) from /proc/meminfo. Pure."""
+    found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE))
+    total, free = found.get("MemTotal"), found.get("MemAvailable")
+    return {
+        "memory_total_mib": int(total) // 1024 if total else None,
+        "memory_free_mib": int(free) // 1024 if free else None,
+    }
+
+
+def bridges(root="/"):
+    """The names of the Linux bridges."""
+    folder = os.path.join(root, "sys/class/net")
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(name for name in names if os.path.isdir(os.path.join(folder, name, "bridge")))
+
+
+def resource_files(root="/"):
+    """The DRBD resources that have a file of their own."""
+    try:
+        names = os.listdir(os.path.join(root, "etc/drbd.d"))
+    except OSError:
+        return []
+    return sorted(name[:-4] for name in names if name.endswith(".res") and not name.startswith("."))
+
+
+def service_enabled(name, root="/"):
+    """Whether systemd starts the service at boot, from its links (asking systemctl costs a process)."""
+    unit = name + ".service"
+    folders = [os.path.join(root, path) for path in ("etc/systemd/system", "run/systemd/system")]
+    for folder in folders:
+        path = os.path.join(folder, unit)
+        if os.path.islink(path) and os.readlink(path) == "/dev/null":
+            return False
+    for folder in folders:
+        try:
+            inside = os.listdir(folder)
+        except OSError:
+            continue
+        for entry in inside:
+            if entry.endswith((".wants", ".requires")) and os.path.lexists(os.path.join(folder, entry, unit)):
+                return True
+    return False
+
+
+def lvm_filter(text, local=""):
+    """Whether LVM keeps off the guests' disks, from lvm.conf and lvmlocal.conf (which wins). Pure.
+
+    :returns: ``global_filter`` (its patterns), ``rejects_drbd`` (the first pattern that fits a DRBD device
+        rejects it), ``scan_lvs`` (LVM looks for volume groups inside logical volumes, that is in guests' disks).
+    """
+    patterns, scan = [], False
+    for source in (text, local):
+        plain = re.sub(r"(?m)^\s*#.*$", "", source)
+        found = re.search(r"(?<!\w)global_filter\s*=\s*(\[[^\]]*\]|\"[^\"]*\")", plain)
+        if found:
+            patterns = re.findall(r"\"((?:[^\"\\]|\\.)*)\"", found.group(1))
+        found = re.search(r"(?<!\w)scan_lvs\s*=\s*(\d+)", plain)
+        if found:
+            scan = found.group(1) != "0"
+    return {"global_filter": patterns, "rejects_drbd": _rejects(patterns, "/dev/drbd0"), "scan_lvs": scan}
+
+
+def _rejects(patterns, device):
+    """LVM's rule: the first pattern that fits decides; a device that none fits is accepted."""
+    for pattern in patterns:
+        if len(pattern) < 3 or pattern[0] not in "ar":
+            continue
+        # the delimiter is any character, a bracket closes with its partner
+        end = {"(": ")", "[": "]", "{": "}"}.get(pattern[1], pattern[1])
+        try:
+            fits = re.search(pattern[2:].rpartition(end)[0], device)
+        except re.error:
+            continue
+        if fits:
+            return pattern[0] == "r"
+    return False
+
+
+def file_facts(path):
+    """Whether a file can be an image, a kernel or the like, and how large it is.
+
+    The emulator runs as a user of its own, so the file has to be readable for all, down from the root.
+    """
+    facts = {"ok": False, "error": None, "format": None, "size_mib": None, "virtual_size_mib": None}
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            facts["error"] = "it is no regular file"
+            return facts
+        with open(path, "rb") as stream:
+            facts["format"], size = image_size(stream.read(32), status.st_size)
+    except OSError as error:
+        facts["error"] = os.strerror(error.errno)
+        return facts
+    facts.update(size_mib=_whole_mib(status.st_size), virtual_size_mib=_whole_mib(size))
+    closed = unreadable_part(path)
+    facts.update(ok=closed is None, error=closed and "%s is not readable for all users" % closed)
+    return facts
+
+
+def image_size(head, size):
+    """Format of an image and the size in bytes that the guest sees. Pure.
+
+    :param head: its first 32 bytes.
+    :param size: the file's size in bytes.
+    """
+    if head[:4] == b"QFI\xfb" and len(head) >= 32:
+        return "qcow2", int.from_bytes(head[24:32], "big")
+    return "raw", size
+
+
+def _whole_mib(size):
+    """Bytes as MiB, rounded up."""
+    return -(-size // (1024 * 1024))
+
+
+def unreadable_part(path):
+    """The first part of the path that other users cannot pass or read, or None."""
+    path = os.path.realpath(path)
+    folders = []
+    folder = os.path.dirname(path)
+    while folder not in folders:
+        folders.insert(0, folder)
+        folder = os.path.dirname(folder)
+    for part, needed in [(folder, stat.S_IXOTH) for folder in folders] + [(path, stat.S_IROTH)]:
+        if not os.stat(part).st_mode & needed:
+            return part
+    return None
+
+
+def records(memories, wanted=None):
+    """The node's memory of instances, limited to the wanted names or UUIDs. Pure.
+
+    A memory that cannot be read has no name to compare, and is always told.
+    """
+    if wanted is None:
+        return memories
+    return {
+        uuid: memory for uuid, memory in memories.items()
+        if uuid in wanted or "error" in memory or (memory["record"] or {}).get("name") in wanted
+    }

@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's facts in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_info
+short_description: Everything about a node in one reading
+version_added: 1.0.0
+description:
+  - Reads the machine, its volume groups, the collection's logical volumes, DRBD, libvirt with its domains, and the node's
+    own memory of instances, in one call.
+  - A subsystem that fails or does not answer says so in its own part; the rest is still told. A libvirt daemon that hangs
+    cannot hang the module.
+  - Changes nothing.
+extends_documentation_fragment:
+  - gantry.cluster.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+    details: It changes nothing.
+  idempotent:
+    support: full
+author:
+  - The gantry.cluster team (@gantry-cluster)
+options:
+  operation:
+    description:
+      - The operation as RV(gantry.cluster.operation_begin#module:generation) and the rest of that module's result.
+      - Limits O(instances) to the operation's instance, unless that is given.
+    type: dict
+  instances:
+    description:
+      - Names or UUIDs of the instances whose domains and records are wanted. All when left out.
+    type: list
+    elements: str
+  paths:
+    description:
+      - Files on the node to look at, such as images and kernels.
+    type: list
+    elements: path
+    default: []
+  hypervisor:
+    description:
+      - The hypervisor whose libvirt driver is asked.
+    type: str
+    default: kvm
+  timeout:
+    description:
+      - Seconds libvirt has to answer.
+    type: int
+    default: 15
+"""
+
+EXAMPLES = r"""
+- name: Read a node
+  gantry.cluster.node_info:
+  register: result
+
+- name: Stop where LVM looks into the guests' disks
+  ansible.builtin.assert:
+    that: result.node_info.lvm_filter.rejects_drbd
+
+- name: Read what concerns one instance
+  gantry.cluster.node_info:
+    instances:
+      - web1.example.com
+"""
+
+RETURN = r"""
+node_info:
+  description: What was seen.
+  returned: always
+  type: dict
+  contains:
+    hostname:
+      description: Name of the node, as C(uname -n) has it.
+      type: str
+    time:
+      description: Seconds since 1970 on the node's clock.
+      type: float
+    boot_id:
+      description: Changes with every boot.
+      type: str
+    kernel:
+      description: Release of the kernel.
+      type: str
+    architecture:
+      description: As C(uname -m).
+      type: str
+    cpus:
+      description: Number of processors.
+      type: int
+    memory_total_mib:
+      description: Memory of the node in MiB.
+      type: int
+    memory_free_mib:
+      description: Memory in MiB that can be had without swapping.
+      type: int
+    libvirt:
+      description:
+        - The daemon. C(ok), C(error), C(version), C(qemu_version), C(uri), C(domain_types), C(machines) (what each alias
+          stands for) and C(machine_list).
+      type: dict
+      sample:
+        ok: true
+        error: null
+        version: 9.0.0
+        qemu_version: 7.2.22
+        uri: qemu:///system
+        domain_types: [qemu]
+        machines: {pc: pc-i440fx-7.2, q35: pc-q35-7.2}
+        machine_list: [pc-i440fx-7.2, pc-q35-7.2]
+    domains:
+      description:
+        - The domains. C(name), C(uuid), C(state), C(reason), C(persistent), C(autostart), C(managed_save), C(memory_mib),
+          C(memory_max_mib), C(vcpus), C(vcpus_max), C(cpu_time_ns), C(generation) (of the collection's mark, or null) and
+          C(job) (null, or C(type) with its progress; C(type) is C(unknown) where the job could not be read in time).
+      type: list
+      elements: dict
+    drbd:
+      description: C(ok), C(error), C(kernel_version), C(utils_version) and C(usermode_helper).
+      type: dict
+    drbd_resources:
+      description: The resources that are up, by name.
+      type: dict
+    resource_files:
+      description: The resources that have a file in C(/etc/drbd.d).
+      type: list
+      elements: str
+    lvm:
+      description: C(ok) and C(error).
+      type: dict
+    volume_groups:
+      description: C(size_mib), C(free_mib) and C(extent_mib) of each volume group.
+      type: dict
+    volumes:
+      description: The collection's logical volumes. C(vg), C(name), C(size_mib), C(tags) and C(active).
+      type: list
+      elements: dict
+    lvm_filter:
+      description:
+        - C(global_filter) (its patterns), C(rejects_drbd) (whether it keeps LVM off DRBD devices) and C(scan_lvs)
+          (whether LVM looks into logical volumes).
+      type: dict
+    records:
+      description: The node's memory of instances by UUID. C(generation) and C(record), or C(error).
+      type: dict
+    bridges:
+      description: The Linux bridges.
+      type: list
+      elements: str
+    autostart_services:
+      description: Whether services that start guests or disks by themselves are enabled. None may be.
+      type: dict
+      sample:
+        libvirt-guests: false
+        drbd: false
+    paths:
+      description:
+        - The files of O(paths). C(ok) (a file the emulator can read), C(error), C(format) (V(qcow2) or V(raw)),
+          C(size_mib) and C(virtual_size_mib).
+      type: dict
+"""
+
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor, node_facts
+from ansible_collections.gantry.cluster.plugins.module_utils.node_module import run_module
+
+
+def work(module, executor):
+    """Read the node."""
+    backend = hypervisor.backend(module.params["hypervisor"])
+    return {
+        "node_info": node_facts.collect(
+            executor, backend, wanted=module.params["instances"], paths=module.params["paths"],
+            timeout=module.params["timeout"]),
+    }
+
+
+def main():
+    """Run the module."""
+    run_module({
+        "operation": {"type": "dict"},
+        "instances": {"type": "list", "elements": "str"},
+        "paths": {"type": "list", "elements": "path", "default": []},
+        "hypervisor": {"type": "str", "default": "kvm"},
+        "timeout": {"type": "int", "default": 15},
+    }, work)
+
+
+if __name__ == "__main__":
+    main()
