@@ -53,7 +53,7 @@ INSTANCES = {
 }
 
 
-def fill(url, nodes=NODES, instances=INSTANCES):
+def fill(url, nodes, instances):
     """A registry with this in it."""
     writes = [Put("nodes/" + name, value) for name, value in nodes.items()]
     writes += [Put("instances/" + name, value) for name, value in instances.items()]
@@ -67,7 +67,7 @@ def fill(url, nodes=NODES, instances=INSTANCES):
 def url(tmp_path):
     """The URL of a registry with nodes and instances."""
     url = "sqlite://%s" % (tmp_path / "state" / "registry.db")
-    fill(url)
+    fill(url, NODES, INSTANCES)
     return url
 
 

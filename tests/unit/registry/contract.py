@@ -569,6 +569,7 @@ class RegistryContract:
                 revision = max(1, (entry.mod_revision if entry else model.revision) + (shift[0] if shift else 0))
                 compares.append(KeyAbsent(key) if kind == "absent" else ModRevision(key, revision))
             # Slots without a lease stand for one that is gone: no backend gives out the id 1 or 2.
+
             def lease_in(slot):
                 return None if slot is None else model.leases.get(slot, slot + 1)
 

@@ -21,7 +21,6 @@ import pytest
 
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import backends, open_registry, sqlite
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import (
-    Delete,
     KeyAbsent,
     Put,
     hide_password,
