@@ -417,4 +417,5 @@ def generation_flags(text):
     if match is None or len({line.split(":")[0].upper() for line in lines}) != 1:
         raise _broken("drbdsetup get-gi", 1, text[:200], "not a line of generation identifiers")
     current = int(match.group(1), 16)
-    return {"current": current, "just_created": current == 4}
+    # The lowest bit says whether the node is primary.
+    return {"current": current, "just_created": current & ~1 == 4}
