@@ -14,6 +14,7 @@ import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import parse
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 
 #: Lines of the kernel's log that say why a connection was given up.
 _REASONS = re.compile(
@@ -38,6 +39,12 @@ def status(executor):
 def versions(executor):
     """``{"kernel_version", "utils_version"}``; the kernel's is None when the module is not loaded."""
     return parse.versions(executor.read(["drbdadm", "--version"]).out)
+
+
+def kernel_version(executor):
+    """The kernel module's version as a tuple, None when there is none."""
+    text = read_text("/sys/module/drbd/version")
+    return parse.version_tuple(text.strip() if text else versions(executor)["kernel_version"])
 
 
 def just_created(executor, name):

@@ -19,7 +19,10 @@ from ansible_collections.gantry.cluster.plugins.module_utils.executor import rea
 
 FOLDER = "/etc/drbd.d"
 
-HEADER = "# Written by the Ansible collection gantry.cluster, which replaces it when the instance's record changes.\n"
+_HEADER = """\
+# Written by the Ansible collection gantry.cluster, which replaces it when the instance's record changes.
+# gantry.instance=%s
+"""
 
 #: Resynchronisation: start fast, fill the link, yield to the guest. Each value is explained in drbd.conf(5).
 RESYNC = (
@@ -30,16 +33,22 @@ RESYNC = (
 SECRET = re.compile(r"[0-9A-Za-z]{16,64}")
 
 
-def path_of(name, folder=FOLDER):
+def path_of(name):
     """The file of one resource."""
-    return os.path.join(folder, name + ".res")
+    return os.path.join(FOLDER, name + ".res")
 
 
-def render(disk, secret, kernel_major=8):
+def is_ours(text, uuid):
+    """True when the file was written for a disk of this instance."""
+    return ("# gantry.instance=%s\n" % uuid) in text
+
+
+def render(disk, secret, uuid, kernel_major=8):
     """The file's text.
 
     :param disk: one DRBD disk as the record has it, already checked by the storage backend.
     :param secret: the resource's shared secret, 16 to 64 letters and digits.
+    :param uuid: the instance's; it marks the file as ours.
     :param kernel_major: 8 or 9: DRBD 9 knows options that 8.4 refuses.
     :raises GantryError: a secret that DRBD would cut or misread.
     """
@@ -49,7 +58,7 @@ def render(disk, secret, kernel_major=8):
             expected="16 to 64 letters and digits", mend="pass the disk's secret by its index in the option secrets",
             code="bad_secret",
         )
-    lines = [HEADER + 'resource "%s" {' % disk["name"]]
+    lines = [_HEADER % uuid + 'resource "%s" {' % disk["name"]]
     if kernel_major >= 9:
         # Otherwise anything that opens the device for writing would make it primary.
         lines += ["    options {", "        auto-promote no;", "    }"]
@@ -131,7 +140,7 @@ def _numbers(body):
     return {"minors": minors, "ports": ports}
 
 
-def refuse_clash(disk, hostname, minor, folder=FOLDER):
+def refuse_clash(disk, hostname, minor):
     """Refuse a port or minor that another resource file of this node uses: two guests' disks would meet.
 
     A second use would also make drbdadm refuse every command on this node.
@@ -139,11 +148,11 @@ def refuse_clash(disk, hostname, minor, folder=FOLDER):
     :raises GantryError: the port or minor is taken, or a file in the folder cannot be read.
     """
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".res") and not name.startswith("."))
+        names = sorted(name for name in os.listdir(FOLDER) if name.endswith(".res") and not name.startswith("."))
     except FileNotFoundError:
         return
     for name in names:
-        path = os.path.join(folder, name)
+        path = os.path.join(FOLDER, name)
         for resource, content in describe(read_text(path) or "", path).items():
             here = content["hosts"].get(hostname)
             if resource == disk["name"] or here is None:
