@@ -159,6 +159,10 @@ class Backend:
         """Take the disk out of use here; its data stays. :raises GantryError: it is in use."""
         raise NotImplementedError
 
+    def refuse_remove(self):
+        """Refuse a removal before any disk is touched. :raises GantryError: the disk is in use, or not ours."""
+        raise NotImplementedError
+
     def remove(self):
         """Remove the disk from this node. :raises GantryError: it is in use, or not ours."""
         raise NotImplementedError

@@ -32,6 +32,8 @@ from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import
 NOTICE_DEATH = 25
 #: Seconds for a disk to attach and for the kernel to follow a command.
 SETTLE = 15
+#: Seconds for a connection that was given up to be made, or given up again for the same reason.
+RECONNECT = 5
 
 MAX_MINOR = 2 ** 20 - 1
 #: What the device mapper's names can hold; it doubles hyphens.
@@ -179,6 +181,10 @@ class Drbd(Backend):
         """Make volumes, resource file and metadata, whichever is missing."""
         for name, size in self._wanted():
             self.create_volume(name, size)
+        self.configure(primary)
+
+    def configure(self, primary=None):
+        """Make resource file and metadata on volumes that are there (or, in check mode, were just foreseen)."""
         self._write_file()
         if self.state is None:
             self._create_metadata()
@@ -288,7 +294,7 @@ class Drbd(Backend):
         commands.adjust(self.executor, self.name, what)
         if self.executor.check_mode:
             return
-        self._after_adjust(max(wait_connect, SETTLE if gave_up else 0))
+        self._after_adjust(max(wait_connect, RECONNECT if gave_up else 0))
 
     def _needed(self, rewritten):
         """What an adjustment would do, in words; None when nothing is to be done."""
@@ -362,15 +368,27 @@ class Drbd(Backend):
         state = self.state
         return dict(state, role="Secondary") if self.executor.check_mode else state
 
-    def remove(self):
-        """Down, file, metadata volume, data volume; each only if it is ours."""
+    def refuse_remove(self):
+        """Refuse to remove what is not ours, or what the other node's guest lives off. Before any change."""
         volumes = [self.own_volume(name) for name in (self.name, self.meta)]
         text = read_text(self.path)
         ours = text is not None and resource_file.is_ours(text, self.uuid)
         if not ours and (text is not None or (self.state is not None and not any(volumes))):
             self._refuse_foreign_resource("neither its file nor its volumes belong to instance %s" % self.uuid)
+        if self.state is not None:
+            self.refuse(
+                "Disk %s cannot be removed from node %s" % (self.name, self.node),
+                rules.may_take_down(dict(self.state, role="Secondary")))
+
+    def unconfigure(self):
+        """Down, then the file away. The volumes stay."""
+        self.refuse_remove()
         self.deactivate()
         self.executor.remove_file(self.path)
+
+    def remove(self):
+        """Down, file, metadata volume, data volume; each only if it is ours."""
+        self.unconfigure()
         self.remove_volume(self.meta)
         self.remove_volume()
 
@@ -390,7 +408,13 @@ class Drbd(Backend):
                 self._wait(lambda seen: seen is None or self._met(seen) or self._gave_up(seen), wait_connect)
         state = self.state
         if self._gave_up(state) and state["role"] != "Primary" and not peer_dead:
+            if self.executor.check_mode:
+                self.predict("make DRBD resource %s primary" % self.name)
+                return False
             self._refuse_stand_alone(state)
+        if dual and self.executor.check_mode:
+            # The window was only foreseen.
+            state = dict(state, allow_two_primaries=True)
         self.refuse(what, rules.may_promote(state, peer_dead=peer_dead, dual=dual, new=self.is_new()))
         if state["role"] == "Primary":
             return False

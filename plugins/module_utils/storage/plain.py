@@ -86,11 +86,15 @@ class Plain(Backend):
                 self._refuse_open("deactivated")
             lvm.deactivate(self.executor, self.disk["vg"], self.name)
 
-    def remove(self):
-        """Remove the volume."""
+    def refuse_remove(self):
+        """Refuse somebody else's volume, or one in use."""
         volume = self.own_volume()
         if volume is not None and volume["open"]:
             self._refuse_open("removed")
+
+    def remove(self):
+        """Remove the volume."""
+        self.refuse_remove()
         self.remove_volume()
 
     def synced(self):

@@ -26,9 +26,14 @@ def open_disks(executor, uuid, node, disks, secrets=None):
     :param secrets: shared secrets by the disk's index (a number or text).
     :raises GantryError: a disk that cannot be right, or this is another node; nothing was read or changed.
     """
+    check_uuid(uuid)
+    return _open(executor, uuid, node, disks, secrets)
+
+
+def check_uuid(uuid):
+    """Refuse what is no UUID. :raises GantryError: it is none."""
     if not isinstance(uuid, str) or not _UUID.fullmatch(uuid):
         raise GantryError("The instance's UUID cannot be used", found=repr(uuid), expected="a UUID", code="bad_uuid")
-    return _open(executor, uuid, node, disks, secrets)
 
 
 def _open(executor, uuid, node, disks, secrets=None):
@@ -53,14 +58,19 @@ def ensure_present(executor, uuid, node, disks, secrets=None, primary=None):
     :param primary: the node that will initialise the disks; None: perhaps this one.
     :raises GantryError: too little space, a name or number that is taken, a copy that is damaged; before any change.
     """
+    for one in refuse_create(executor, uuid, node, disks, secrets):
+        one.create(primary)
+
+
+def refuse_create(executor, uuid, node, disks, secrets=None):
+    """The checks of :func:`ensure_present` alone. Returns the disks."""
     opened = open_disks(executor, uuid, node, disks, secrets)
     for one in opened:
         one.refuse_create()
     wanted = [want for one in opened for want in one.missing()]
     if wanted:
         lvm.require_space(opened[0].view.groups(), wanted)
-    for one in opened:
-        one.create(primary)
+    return opened
 
 
 def activate(executor, uuid, node, disks, secrets=None, wait_connect=0):
@@ -134,8 +144,16 @@ def deactivate(executor, uuid, node, disks):
 
 def remove(executor, uuid, node, disks):
     """Remove the disks from this node, the last one first."""
-    for one in reversed(open_disks(executor, uuid, node, disks)):
+    for one in reversed(refuse_remove(executor, uuid, node, disks)):
         one.remove()
+
+
+def refuse_remove(executor, uuid, node, disks):
+    """The checks of :func:`remove` alone. Returns the disks."""
+    opened = open_disks(executor, uuid, node, disks)
+    for one in opened:
+        one.refuse_remove()
+    return opened
 
 
 def wait_sync(executor, uuid, node, disks, seconds, sleep=time.sleep):
