@@ -26,10 +26,11 @@ running guest can be checked too.
 Usage::
 
     python3 lab/guest/check.py check DISK --console node1.log --console node2.log [--json]
-    ssh node1 tail -c +1 -F /path/to/console.log | python3 lab/guest/check.py stamp > node1.log
+    ssh node1 tail -s 0.05 -c +1 -F /path/to/console.log | python3 lab/guest/check.py stamp > node1.log
 
 ``stamp`` puts the time of arrival before each line. Run it in one place for all nodes: only then can the pause of
-a migration be seen to a fraction of a second, whatever the clocks of the nodes say.
+a migration be seen to a fraction of a second, whatever the clocks of the nodes say. (``-s 0.05``: tail looks only
+once a second into a file that was not there when it began.)
 """
 
 from __future__ import annotations
@@ -578,14 +579,16 @@ def pause_inside(disk, consoles):
     """The longest time between two consecutive records by the guest's own clocks.
 
     The running clock sees starvation and slow writes exactly, but not the time the machine was stopped; the
-    real-time clock sees all, to a second (and the difference between two nodes' clocks with it).
+    real-time clock sees all, to a second (and the difference between two nodes' clocks with it). With consoles only
+    the time they cover counts, from their first record to their last: a guest may have been off before.
 
     :returns: {"at_least", "at_most" (seconds, None if not known), "after", "before"}, or None with one record.
     """
     marks = {ack.number: (ack.run, ack.running, ack.rtc) for ack in all_acks(consoles)}
+    first, last = min(marks, default=None), max(marks, default=None)
     if disk is not None:
         marks.update({n: (r.run, r.running, r.rtc) for n, r in disk.records.items()})
-    numbers = sorted(marks)
+    numbers = sorted(number for number in marks if first is None or first <= number <= last)
     steps = []
     for before, after in zip(numbers, numbers[1:]):
         (run, running, rtc), (run2, running2, rtc2) = marks[before], marks[after]

@@ -440,6 +440,15 @@ def test_the_pause_from_inside():
     assert report.pause["inside"]["at_least"] == 20.25
 
 
+def test_the_time_before_the_consoles_is_no_pause():
+    world = World().start().tick(8).stop()
+    world.console = ""
+    world.time += 300
+    world.start().tick(8)
+    assert judged(world).pause["inside"]["at_least"] == 0.25
+    assert check.judge(world.parsed()).pause["inside"]["at_least"] == 299.0
+
+
 def test_a_broken_clock_is_no_pause():
     world = World().start().tick(4)
     sector = bytearray(world.disk[world.lba(4) * 512: world.lba(4) * 512 + 512])
