@@ -94,9 +94,9 @@ class Story:
         lines = ["", "Timeline (%d min %02d s)" % divmod(int(total), 60), ""]
         for begun, seconds, title in self.steps:
             left = int(begun / total * width)
-            bar = max(1, round(seconds / total * width))
+            length = max(1, round(seconds / total * width))
             lines.append("  %-58s |%s%s%s| %6.1f s" % (
-                title[:58], " " * left, "#" * min(bar, width - left), " " * max(0, width - left - bar), seconds))
+                title[:58], " " * left, "#" * min(length, width - left), " " * max(0, width - left - length), seconds))
         return "\n".join(lines)
 
     def table(self):

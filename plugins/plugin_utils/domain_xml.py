@@ -9,7 +9,7 @@ against its schema when the domain is defined.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 

@@ -26,9 +26,9 @@ def _url(tmp_path):
     return url
 
 
-def state(url, run=HERE):
+def state(url, run=None):
     """A controller's view of the registry."""
-    return ClusterState(open_registry(url), run=run)
+    return ClusterState(open_registry(url), run=run or HERE)
 
 
 def make_plan(name="web1", nodes=("node1", "node2"), disks=1, nics=0, mac=None):

@@ -17,7 +17,7 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.view impor
 
 FOLDER = pathlib.Path(__file__).parent
 CASES = [
-    (path.stem, case) for path in sorted(FOLDER.glob("*.yml")) for case in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    (path.stem, case) for path in sorted(FOLDER.glob("*.yml")) for case in yaml.safe_load(path.read_text(encoding="utf-8"))
 ]
 UUID = "6f2d1a9e-2d0f-4b8c-9a3e-0d8f6a3b1c42"
 
