@@ -11,9 +11,9 @@ import pathlib
 import subprocess
 import time
 
-from lab import config, host
-from lab.config import LabError, say
-from lab.image import Image
+from . import config, host
+from .config import LabError, say
+from .image import Image
 
 KVM = pathlib.Path("/dev/kvm")
 # The kernel has no root disk, so this is the end of a complete boot.
@@ -87,10 +87,10 @@ def boot(image: Image, timeout: float = TIMEOUT) -> dict:
         process.kill()
         process.wait()
         process.stdout.close()
-    text = " / ".join(seen.decode(errors="replace").split("\n")[-3:]).strip(" /\r")
+    text = (seen.decode(errors="replace").strip().splitlines() or ["none"])[-1].strip()
     return {
         "accelerator": "tcg",
-        "reason": f"{verdict} (last output: {text[-200:] or 'none'})",
+        "reason": f"{verdict} (its last words: {text[-120:]})",
         "seconds": round(time.monotonic() - started, 1),
     }
 

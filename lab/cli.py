@@ -11,8 +11,8 @@ import os
 import sys
 import time
 
-from lab import accelerator, cluster, config, image, node as nodes
-from lab.config import LabError, Paths, say
+from . import accelerator, cluster, config, image, node as nodes
+from .config import LabError, Paths, say
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ import subprocess
 import tarfile
 import time
 
-from lab import accelerator, config, host, image, inventory, node as nodes, ports
-from lab.config import LabError, Paths, say
+from . import accelerator, config, host, image, inventory, node as nodes, ports
+from .config import LabError, Paths, say
 
 VERSION = 1
 

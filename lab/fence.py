@@ -13,8 +13,8 @@ import pathlib
 import sys
 from xml.sax.saxutils import quoteattr
 
-from lab import node as nodes
-from lab.config import LabError, Paths
+from . import node as nodes
+from .config import LabError, Paths
 
 OK, FAILED, OFF = 0, 1, 2
 ACTIONS = {

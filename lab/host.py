@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 
-from lab.config import ROOT, LabError
-from lab.sources import KEYRING
+from .config import ROOT, LabError
+from .sources import KEYRING
 
 # Package -> what shows that it is there (Debian keeps some tools out of an ordinary user's PATH).
 PROOF = {
@@ -19,7 +20,10 @@ PROOF = {
     "e2fsprogs": "mke2fs",
     "openssh-client": "ssh",
     "debian-archive-keyring": str(KEYRING),
+    "uidmap": "newuidmap",
 }
+# What root can do without: mmdebstrap builds in a user name space for everybody else.
+NOT_FOR_ROOT = {"uidmap"}
 
 
 def find(program: str) -> str | None:
@@ -36,12 +40,16 @@ def packages(path: pathlib.Path) -> list:
 
 
 def missing() -> list:
-    """The packages of lab/host-packages.txt that are not there."""
-    return [name for name in packages(ROOT / "lab" / "host-packages.txt") if not find(PROOF.get(name, name))]
+    """The packages of lab/host-packages.txt that are not there and that this user needs."""
+    wanted = packages(ROOT / "lab" / "host-packages.txt")
+    if os.geteuid() == 0:
+        wanted = [name for name in wanted if name not in NOT_FOR_ROOT]
+    return [name for name in wanted if not find(PROOF.get(name, name))]
 
 
 def require() -> None:
     """Raises LabError with the one line that installs what is missing."""
     names = missing()
     if names:
-        raise LabError(f"this machine lacks packages the lab needs. Install them:\n\n    apt-get install -y {' '.join(names)}\n")
+        line = f"apt-get install -y --no-install-recommends {' '.join(names)}"
+        raise LabError(f"this machine lacks packages that the lab needs; as root, run:\n\n    {line}\n")

@@ -19,13 +19,14 @@ import tarfile
 import tempfile
 import time
 
-from lab import config, host, ports, sources
-from lab.config import LabError, say
+from . import config, host, ports, sources
+from .config import LabError, say
 
 HERE = pathlib.Path(__file__).resolve().parent / "image"
 # Part of the digest: raise it when this file changes what an image holds.
 FORMAT = 1
 ROOT_GIB = 8
+PARTS = ("rootfs.raw", "vmlinuz", "initrd.img")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def ensure(suite: str) -> Image:
 
 
 def _build(image: Image, suite: str) -> None:
-    """Builds into a folder beside the final one and renames it. Raises LabError."""
+    """Builds into a folder beside the final one and gives it its name at the end. Raises LabError."""
     started = time.monotonic()
     parent = image.path.parent
     for stale in parent.glob(f".build-{suite}-*"):
@@ -123,30 +124,38 @@ def _build(image: Image, suite: str) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     apt = sources.sources_list(suite)
     say(f"building the {suite} image (once; kept in {parent})")
-    work = pathlib.Path(tempfile.mkdtemp(prefix=f".build-{suite}-", dir=parent))
+    finished = pathlib.Path(tempfile.mkdtemp(prefix=f".build-{suite}-", dir=parent))
+    # Without root, mmdebstrap works as other users of a name space, whom this user's home may keep out.
+    work = pathlib.Path(tempfile.mkdtemp(prefix="work-", dir=finished if os.geteuid() == 0 else None))
     try:
-        # mmdebstrap may run as another user of its own name space, and reads these.
         work.chmod(0o755)
         (work / "sources.list").write_text(apt)
         (work / "files.tar").write_bytes(files_tar(node_files()))
-        (work / "root.tar").touch()
+        shutil.copyfile(HERE / "customise.sh", work / "customise.sh")
+        for name in PARTS:
+            (work / name).touch()
+            (work / name).chmod(0o666)
         log = work / "build.log"
         with _keep_log(log, parent / f"{suite}.build.log"):
             _run(_mmdebstrap(suite, work), log, started)
             say(f"  {time.monotonic() - started:4.0f} s: making the disk")
             _run(_to_disk(work), log, started)
-        finished = work / "image"
+            _run(["mv", *(str(work / name) for name in PARTS), str(finished)], log, started)
+        shutil.rmtree(work)
+        for name in PARTS:
+            (finished / name).chmod(0o644)
+            if not (finished / name).stat().st_size:
+                raise LabError(f"the build left an empty {name}: see {parent / f'{suite}.build.log'}")
         config.write_json(
             finished / "manifest.json",
             {"suite": suite, "packages": node_packages(), "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
         )
-        for name in ("vmlinuz", "initrd.img", "rootfs.raw"):
-            if not (finished / name).is_file():
-                raise LabError(f"the build left no {name}: see {parent / f'{suite}.build.log'}")
+        finished.chmod(0o755)
         finished.rename(image.path)
         say(f"  {time.monotonic() - started:4.0f} s: {suite} image ready")
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(finished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -164,11 +173,13 @@ def _mmdebstrap(suite: str, work: pathlib.Path) -> list:
         host.find("mmdebstrap"),
         "--variant=minbase",
         "--format=tar",
+        # If the machine dies now, the image is built anew anyway.
+        "--dpkgopt=force-unsafe-io",
         f"--include={','.join(node_packages())}",
         # The initrd is made while packages are configured, so what steers it has to be there before them.
         f'--setup-hook=tar -xpf {files} -C "$1" etc/initramfs-tools',
         f'--customize-hook=tar -xpf {files} -C "$1" --no-overwrite-dir',
-        f'--customize-hook=chroot "$1" sh -s < {shlex.quote(str(HERE / "customise.sh"))}',
+        f'--customize-hook=chroot "$1" sh -s < {shlex.quote(str(work / "customise.sh"))}',
     ]
     command += [f"--aptopt={option}" for option in sources.apt_options()]
     return command + [suite, str(work / "root.tar"), str(work / "sources.list")]
@@ -177,13 +188,12 @@ def _mmdebstrap(suite: str, work: pathlib.Path) -> list:
 def _to_disk(work: pathlib.Path) -> list:
     """The command that turns root.tar into an ext4 disk, kernel and initrd; without root, in a user name space."""
     script = (
-        'set -eu; cd "$1"; mkdir -p image tree; trap "rm -rf tree" EXIT;'
-        "tar -xpf root.tar -C tree --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*'; rm root.tar;"
-        "cp tree/boot/vmlinuz-* image/vmlinuz; cp tree/boot/initrd.img-* image/initrd.img;"
-        "chmod 644 image/vmlinuz image/initrd.img;"
-        f'truncate -s {ROOT_GIB}G image/rootfs.raw; "$2" -q -F -t ext4 -L gantry-root -d tree image/rootfs.raw'
+        'set -eu; cd "$1"; tree=$(mktemp -d "$3/gantry-lab-tree.XXXXXX"); trap "rm -rf \\"$tree\\"" EXIT;'
+        "tar -xpf root.tar -C \"$tree\" --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*';"
+        'cat "$tree"/boot/vmlinuz-* > vmlinuz; cat "$tree"/boot/initrd.img-* > initrd.img;'
+        f'truncate -s {ROOT_GIB}G rootfs.raw; "$2" -q -F -t ext4 -L gantry-root -d "$tree" rootfs.raw'
     )
-    command = ["sh", "-c", script, "sh", str(work), host.find("mke2fs")]
+    command = ["sh", "-c", script, "sh", str(work), host.find("mke2fs"), "/tmp" if os.geteuid() else str(work)]
     if os.geteuid() != 0:
         command = [host.find("mmdebstrap"), "--unshare-helper", *command]
     return command

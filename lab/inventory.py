@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 
-from lab import config, node as nodes
-from lab.config import Paths
+from . import config, node as nodes
+from .config import Paths
 
 
 def trust_options(paths: Paths) -> list:

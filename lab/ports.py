@@ -12,7 +12,7 @@ import pathlib
 import socket
 import zlib
 
-from lab import config
+from . import config
 
 # Below the range from which the kernel takes ports for outgoing connections.
 FIRST, LAST = 20000, 31999

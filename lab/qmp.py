@@ -9,7 +9,7 @@ import json
 import socket
 import time
 
-from lab.config import LabError
+from .config import LabError
 
 
 class QmpError(LabError):

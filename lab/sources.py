@@ -10,7 +10,7 @@ import pathlib
 import re
 import subprocess
 
-from lab.config import LabError
+from .config import LabError
 
 KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 RELEASES = {

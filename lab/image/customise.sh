@@ -6,7 +6,8 @@ echo "/dev/vda / ext4 errors=remount-ro 0 1" > /etc/fstab
 echo localhost > /etc/hostname
 # systemd fills it in at boot, with the number that the lab gives each node.
 : > /etc/machine-id
-rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/apt/apt.conf.d/99mmdebstrap
+rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/apt/apt.conf.d/99mmdebstrap \
+    /etc/dpkg/dpkg.cfg.d/99mmdebstrap
 : > /etc/resolv.conf
 # Keys only; the key comes with the node's configuration disk.
 passwd -l root >/dev/null
@@ -15,7 +16,8 @@ systemctl -q enable gantry-lab-config.service gantry-lab-disk.service systemd-ne
 # DRBD is brought up by the cluster, resource by resource, never by the node at boot.
 systemctl -q disable drbd.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.
-systemctl -q mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
+# Nor does anybody use a systemd of their own there, which would start anew with nearly every login.
+systemctl -q mask user@.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
     systemd-networkd-wait-online.service
 
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*

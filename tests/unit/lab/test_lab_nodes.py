@@ -1,0 +1,361 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's command line, its identity and power, its inventory and its fence agent; no node is booted here."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import xml.etree.ElementTree
+
+import pytest
+import yaml
+
+from ansible_collections.gantry.cluster.lab import accelerator, cli, cluster, config, fence, image, inventory
+from ansible_collections.gantry.cluster.lab import node as nodes
+from ansible_collections.gantry.cluster.lab.config import LabError, Paths
+
+LAB = {
+    "version": 1,
+    "name": "one",
+    "suite": "bookworm",
+    "image": "/cache/images/bookworm-0",
+    "accelerator": "tcg",
+    "mcast_port": 20500,
+    "nodes": {
+        "node1": {"ssh_port": 20001, "memory_mib": 1536, "disk_gib": 8, "cpus": 1},
+        "node2": {"ssh_port": 20002, "memory_mib": 2048, "disk_gib": 8, "cpus": 2},
+    },
+}
+
+
+@pytest.fixture(name="paths")
+def _paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANTRY_LAB_STATE", str(tmp_path / "labs"))
+    monkeypatch.setenv("GANTRY_CACHE", str(tmp_path / "cache"))
+    paths = Paths.of("one")
+    for node in LAB["nodes"]:
+        paths.node(node).mkdir(parents=True)
+    config.write_json(paths.config, LAB)
+    yield paths
+    cluster.down(paths)
+
+
+@pytest.fixture(name="process")
+def _process(paths):
+    """Stands in for node1's QEMU: a process with its -pidfile argument, and the file itself."""
+    pidfile = paths.node("node1") / "pid"
+    started = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()", "-pidfile", str(pidfile)], stdin=subprocess.PIPE
+    )
+    pidfile.write_text(f"{started.pid}\n")
+    yield started
+    started.stdin.close()
+    started.wait(10)
+
+
+def options(command: list, name: str) -> list:
+    return [value for option, value in zip(command, command[1:]) if option == name]
+
+
+def test_command_line_under_tcg(paths):
+    command = nodes.arguments(paths, LAB, "node2", "qemu")
+    assert options(command, "-accel") == ["tcg,thread=multi,tb-size=256"]
+    assert options(command, "-m") == ["2048M"] and options(command, "-smp") == ["2"]
+    assert "-daemonize" in command and "-nodefaults" in command
+    assert options(command, "-pidfile") == [str(paths.node("node2") / "pid")]
+    user, cable = options(command, "-netdev")
+    assert user == "user,id=control,restrict=on,hostfwd=tcp:127.0.0.1:20002-:22"
+    assert cable == "socket,id=cluster,mcast=230.0.0.77:20500,localaddr=127.0.0.1"
+    (kernel,) = options(command, "-append")
+    assert "net.ifnames=0" in kernel and "systemd.hostname=node2" in kernel
+
+
+def test_command_line_under_kvm(paths):
+    command = nodes.arguments(paths, LAB | {"accelerator": "kvm"}, "node1", "qemu")
+    assert options(command, "-accel") == ["kvm"] and options(command, "-cpu") == ["host"]
+
+
+def test_no_two_nodes_share_anything(paths, tmp_path):
+    other = Paths.at(tmp_path / "elsewhere" / "one")
+    for what in (nodes.machine_id, lambda place, node: nodes.mac(place, node, 1)):
+        found = [what(place, node) for place in (paths, other) for node in nodes.names(9)]
+        assert len(set(found)) == 18
+    assert nodes.mac(paths, "node1", 0) != nodes.mac(paths, "node1", 1)
+    assert [nodes.address(node) for node in nodes.names(2)] == ["10.77.0.11", "10.77.0.12"]
+
+
+def test_commas_in_paths_are_escaped():
+    assert nodes.escape(pathlib.Path("/a,b/c")) == "/a,,b/c"
+
+
+def test_a_node_is_on_only_if_the_process_is_its_own(paths, process):
+    assert nodes.alive(paths, "node1") == process.pid
+    assert nodes.alive(paths, "node2") is None
+    # The number in the file belongs to somebody else by now.
+    (paths.node("node2") / "pid").write_text(str(process.pid))
+    assert nodes.alive(paths, "node2") is None
+    (paths.node("node2") / "pid").write_text("nonsense")
+    assert nodes.alive(paths, "node2") is None
+    assert nodes.strays(paths) == [process.pid]
+
+
+def test_a_zombie_is_off(paths, process):
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert nodes.alive(paths, "node1") is None
+
+
+def test_power_off_ends_the_process_and_only_that(paths, process, tmp_path):
+    stranger = Paths.at(tmp_path / "stranger")
+    nodes.kill(stranger, process.pid)
+    assert process.poll() is None
+    assert nodes.power_off(paths, "node1") is True
+    assert process.wait(10) == -9
+    assert not (paths.node("node1") / "pid").exists()
+    assert nodes.power_off(paths, "node1") is False
+    assert nodes.power_status(paths, "node1") == "off"
+
+
+def test_a_silent_monitor_means_on(paths, process):
+    assert nodes.power_status(paths, "node1") == "on"
+    assert process.poll() is None
+
+
+def test_down_finds_processes_the_state_has_forgotten(paths, process):
+    (paths.node("node1") / "pid").unlink()
+    paths.config.unlink()
+    assert cluster.down(paths) is True
+    assert process.wait(10) == -9
+    assert not paths.state.exists() and not paths.run.exists()
+    assert cluster.down(paths) is False
+
+
+def test_cables_are_remembered_while_the_power_is_off(paths):
+    assert nodes.links(paths, "node1") == {"control": True, "cluster": True}
+    assert nodes.set_link(paths, "node1", "cluster", False) is True
+    assert nodes.set_link(paths, "node1", "cluster", False) is False
+    assert nodes.links(paths, "node1") == {"control": True, "cluster": False}
+    assert nodes.links(paths, "node2")["cluster"] is True
+
+
+def test_what_is_not_there_is_named(paths, tmp_path):
+    with pytest.raises(LabError, match="it has node1, node2"):
+        nodes.load(paths, "node7")
+    with pytest.raises(LabError, match="script/lab up"):
+        nodes.load(Paths.at(tmp_path / "none"))
+    with pytest.raises(LabError, match="node1 is off: script/lab power node1 on"):
+        nodes.monitor(paths, "node1", "stop")
+
+
+def test_console_tail(paths):
+    assert nodes.serial_tail(paths, "node1") == "(nothing yet)"
+    (paths.node("node1") / "serial.log").write_bytes(b"one\r\ntwo\r\n\xffthree")
+    assert nodes.serial_tail(paths, "node1", 2) == "two\n\ufffdthree"
+
+
+def test_inventory(paths):
+    inventory.write(paths, LAB)
+    found = yaml.safe_load((paths.inventory / "hosts.yml").read_text())
+    assert found == inventory.build(paths, LAB)
+    group = found["all"]["children"]["gantry_nodes"]
+    assert list(group["hosts"]) == ["node1", "node2"]
+    node2 = group["hosts"]["node2"]
+    assert (node2["ansible_host"], node2["ansible_port"], node2["gantry_node_address"]) == (
+        "127.0.0.1", 20002, "10.77.0.12",
+    )  # fmt: skip
+    assert pathlib.Path(node2["gantry_fence"][0]["agent"]).is_file()
+    assert node2["gantry_fence"][0]["options"] == {"lab": str(paths.state), "plug": "node2"}
+    assert found["all"]["vars"]["gantry_registry"] == f"sqlite:///{paths.state}/registry.db"
+    assert "StrictHostKeyChecking=yes" in group["vars"]["ansible_ssh_common_args"]
+    assert "ControlPersist" in group["vars"]["ansible_ssh_args"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {}, [], "", "on", "No", "null", "~", "a: b", "a #b", "- a", "1.5", "010", "x'y", 'x"y', "\u00fc", "a:", True, 7,
+        {"a": {"b": [1, {"c": "d", "e": [2]}], "f": {}}, "g": []}, [{"a": 1, "b": {"c": 2}}, "x"],
+    ],
+)  # fmt: skip
+def test_yaml_reads_back(value):
+    assert yaml.safe_load(inventory.to_yaml({"key": value})) == {"key": value}
+
+
+def test_ssh_arguments_with_a_blank_are_quoted():
+    assert inventory.quote("/a b/c") == "'/a b/c'"
+    assert inventory.quote("/ab/%C") == "/ab/%C"
+
+
+def test_configuration_disk(paths):
+    config.write(paths.client_key.with_name("id_ed25519.pub"), "client key\n")
+    config.write(paths.node("node1") / "ssh_host_ed25519_key", "private\n", 0o600)
+    config.write(paths.node("node1") / "ssh_host_ed25519_key.pub", "public\n")
+    data = cluster.config_tar(cluster.node_config(paths, "node1"))
+    # The node reads the disk to its end, so it must be whole sectors; it unpacks it again only if it changed.
+    assert len(data) % 512 == 0
+    assert data == cluster.config_tar(cluster.node_config(paths, "node1"))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        modes = {entry.name: entry.mode for entry in archive}
+        hosts = archive.extractfile("etc/hosts").read().decode()
+    assert modes["etc/ssh/ssh_host_ed25519_key"] == 0o600 and modes["root/.ssh"] == 0o700
+    assert "10.77.0.19\tnode9" in hosts
+
+
+def test_image_digest_follows_what_goes_in(monkeypatch):
+    base = image.digest("bookworm", ["a", "b"], [("f", b"x", False)], b"script")
+    assert base == image.digest("bookworm", ["b", "a", "a"], [("f", b"x", False)], b"script")
+    others = [
+        image.digest("trixie", ["a", "b"], [("f", b"x", False)], b"script"),
+        image.digest("bookworm", ["a"], [("f", b"x", False)], b"script"),
+        image.digest("bookworm", ["a", "b"], [("f", b"y", False)], b"script"),
+        image.digest("bookworm", ["a", "b"], [("f", b"x", True)], b"script"),
+        image.digest("bookworm", ["a", "b"], [("g", b"x", False)], b"script"),
+        image.digest("bookworm", ["a", "b"], [("f", b"x", False)], b"script2"),
+        image.digest("bookworm", ["a", "b"], [("f", b"xs", False)], b"cript"),
+    ]
+    assert len({base, *others}) == len(others) + 1
+    before = image.current("bookworm").path
+    monkeypatch.setenv("GANTRY_LAB_PACKAGES", "apparmor, tcpdump")
+    assert {"apparmor", "tcpdump"} <= set(image.node_packages())
+    assert image.current("bookworm").path != before
+
+
+def test_image_files_belong_to_root():
+    files = image.node_files()
+    with tarfile.open(fileobj=io.BytesIO(image.files_tar(files))) as archive:
+        entries = {entry.name: entry for entry in archive}
+    assert all(entry.uid == 0 and entry.gid == 0 for entry in entries.values())
+    assert entries["usr/local/lib/gantry-lab/config"].mode == 0o755
+    assert entries["etc/systemd"].isdir()
+
+
+def test_only_whole_unused_images_are_pruned(paths):
+    folder = config.cache_dir() / "images"
+    for name in ("old", "used"):
+        for file in ("rootfs.raw", "manifest.json"):
+            config.write(folder / name / file, "")
+    (folder / ".build-x").mkdir()
+    (folder / "half").mkdir()
+    config.write_json(paths.config, LAB | {"image": str(folder / "used")})
+    cluster.ports.reserve(paths, ["node1"])
+    assert [path.name for path in image.prune()] == ["old"]
+    assert sorted(path.name for path in folder.iterdir()) == [".build-x", "half", "used"]
+
+
+def test_metadata_is_what_the_fence_api_asks_for(capsys):
+    assert fence.main(["--action", "metadata"]) == 0
+    root = xml.etree.ElementTree.fromstring(capsys.readouterr().out)
+    assert {"on", "off", "reboot", "status", "monitor", "metadata", "list"} <= {
+        action.get("name") for action in root.iter("action")
+    }
+    assert {"action", "plug", "lab"} <= {parameter.get("name") for parameter in root.iter("parameter")}
+
+
+def agent(paths, **settings) -> subprocess.CompletedProcess:
+    """Runs the agent as a cluster does: as a program, with its options on standard input."""
+    text = "# comment\n\n" + "".join(f"{name}={value}\n" for name, value in {"lab": paths.state, **settings}.items())
+    return subprocess.run(
+        [str(config.ROOT / "lab" / "fence_lab")], input=text, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_fence_agent_cuts_the_power(paths, process):
+    assert agent(paths, action="status", plug="node1").returncode == 0
+    assert agent(paths, action="status", plug="node2").returncode == 2
+    listed = agent(paths, action="list")
+    assert (listed.returncode, listed.stdout) == (0, "node1,node1\nnode2,node2\n")
+    assert agent(paths, action="monitor").returncode == 0
+    assert agent(paths, action="off", port="node1", unknown="x").returncode == 0
+    assert process.wait(10) == -9
+    assert agent(paths, action="status", plug="node1").returncode == 2
+    assert agent(paths, action="off", plug="node1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "settings,text",
+    [
+        ({"action": "off"}, "plug"),
+        ({"action": "off", "plug": "node9"}, "node9"),
+        ({"action": "off", "plug": "../x"}, "no '../x'"),
+        ({"action": "explode", "plug": "node1"}, "explode"),
+        ({"action": "off", "plug": "node1", "lab": ""}, "lab"),
+        ({"action": "off", "plug": "node1", "lab": "/nonexistent/lab"}, "no lab"),
+    ],
+)
+def test_fence_agent_never_claims_what_it_did_not_do(paths, process, settings, text):
+    done = agent(paths, **settings)
+    assert done.returncode == 1 and text in done.stderr
+    assert process.poll() is None
+
+
+def test_no_kvm_device_means_tcg(monkeypatch, tmp_path):
+    monkeypatch.setattr(accelerator, "KVM", tmp_path / "kvm")
+    result = accelerator.probe(image.Image(tmp_path))
+    assert result["accelerator"] == "tcg" and "no " in result["reason"]
+    monkeypatch.setenv("GANTRY_LAB_ACCEL", "kvm")
+    assert accelerator.choose(image.Image(tmp_path)) == "kvm"
+    monkeypatch.setenv("GANTRY_LAB_ACCEL", "warp")
+    with pytest.raises(LabError, match="auto, kvm or tcg"):
+        accelerator.choose(image.Image(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "script,kind,text",
+    [
+        ("echo 'Kernel panic - not syncing: VFS: Unable to mount root fs'; sleep 60", "kvm", "a kernel booted"),
+        ("echo 'Probing EDD'; sleep 60", "tcg", "no kernel booted within 1 s (its last words: Probing EDD)"),
+        ("echo 'failed to set MSR' >&2; exit 1", "tcg", "failed to set MSR"),
+        ("exit 0", "tcg", "its last words: none"),
+    ],
+)
+def test_probe_believes_only_a_kernel_that_booted(monkeypatch, tmp_path, script, kind, text):
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\n{script.replace('sleep', 'exec sleep')}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(accelerator.host, "find", lambda name: str(program))
+    result = accelerator.boot(image.Image(tmp_path), timeout=1.0)
+    assert result["accelerator"] == kind and text in result["reason"]
+    assert result["seconds"] < 20
+
+
+def test_growing_only(paths, monkeypatch):
+    monkeypatch.setattr(cluster.host, "require", lambda: None)
+    with pytest.raises(LabError, match="gives none back"):
+        cluster.up(paths, 1)
+    with pytest.raises(LabError, match="runs bookworm"):
+        cluster.up(paths, suite="trixie")
+    with pytest.raises(LabError, match="is gone"):
+        cluster.up(paths)
+
+
+@pytest.mark.parametrize(
+    "words", [["--name", "x", "status"], ["status", "--name", "x"], ["ssh", "--name", "x", "node1", "ls", "-l", "--all"]]
+)
+def test_name_before_or_after_the_command(words):
+    assert cli.parser().parse_args(words).name == "x"
+
+
+def test_ssh_leaves_the_command_alone():
+    assert cli.parser().parse_args(["ssh", "node1", "ls", "-l", "--name", "z"]).cmd == ["ls", "-l", "--name", "z"]
+
+
+@pytest.mark.parametrize("words", [["up", "--nodes", "0"], ["up", "--nodes", "10"], ["up", "--suite", "etch"], []])
+def test_bad_words_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.parser().parse_args(words)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err
+
+
+def test_commands_without_a_lab_say_so(paths, capsys):
+    cluster.down(paths)
+    assert cli.main(["--name", "one", "status"]) == 1
+    assert "script/lab up" in capsys.readouterr().err
+    assert cli.main(["--name", "one", "down"]) == 0
+    assert "there is no lab" in capsys.readouterr().err
