@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import check_name
+from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import hide_password
 
 
 class ActionModule(ControllerAction):
@@ -33,7 +34,7 @@ class ActionModule(ControllerAction):
                 changed, before, after = True, {}, settings
         else:
             changed, before, after = self.state(create=True).init(settings)
-        return {"changed": changed, "cluster": after, "registry": url, "diff": {"before": before, "after": after}}
+        return {"changed": changed, "cluster": after, "registry": hide_password(url), "diff": {"before": before, "after": after}}
 
 
 def _check_prefix(prefix):

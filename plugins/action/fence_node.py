@@ -14,7 +14,10 @@ class ActionModule(ControllerAction):
 
     SPEC = {
         "node": {"type": "str", "required": True},
-        "methods": {"type": "list", "elements": "dict", "required": True},
+        "methods": {"type": "list", "elements": "dict", "required": True, "options": {
+            "agent": {"type": "str", "required": True},
+            "options": {"type": "dict", "default": {}, "no_log": True},
+        }},
     }
 
     def act(self, arguments):

@@ -25,7 +25,7 @@ class ActionModule(ControllerAction):
     }
 
     def act(self, arguments):
-        """Return the node's record and all nodes."""
+        """Return the node's record."""
         state = self.state()
         state.cluster()
         node = dict(arguments, name=arguments["name"] or self.host)

@@ -9,15 +9,22 @@ without the Python binding gets an error that says what to install.
 
 from __future__ import annotations
 
+import atexit
 import threading
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
 #: Seconds a connection may take to open. A stopped daemon's socket accepts and then says nothing.
-OPEN_TIMEOUT = 15
+OPEN_TIMEOUT = 60
 
 #: Seconds a single call may take. libvirt itself gives up waiting for a busy domain after 30.
 CALL_TIMEOUT = 90
+
+#: Seconds the process waits at its end for daemons to take leave of.
+CLOSE_TIMEOUT = 2
+
+#: Open connections; kept here so that none is closed by Python's own tidying.
+_open = []
 
 #: libvirt's error names: our short code, and what mends it.
 ERRORS = {
@@ -140,7 +147,11 @@ def open_connection(uri, timeout=OPEN_TIMEOUT):
     binding = library()
     what = "The libvirt daemon at %s cannot be reached" % uri.partition("?")[0]
     try:
-        return bounded(what, timeout, binding.open, uri)
+        connection = bounded(what, timeout, binding.open, uri)
+        if not _open:
+            atexit.register(_close_all)
+        _open.append(connection)
+        return connection
     except GantryError as late:
         raise GantryError(what, found="no answer within %s s" % timeout, mend=late.mend, code="libvirt_unreachable") from late
     except binding.libvirtError as error:
@@ -151,3 +162,31 @@ def open_connection(uri, timeout=OPEN_TIMEOUT):
         raise GantryError(
             what, found="libvirt: %s" % (error.get_error_message() or error), mend=mend, code="libvirt_unreachable",
         ) from error
+
+
+def let_go(connection):
+    """Close a connection without waiting for it. Returns the thread that does it.
+
+    Closing is a call to the daemon like any other, and hangs with it. libvirt also closes when the last object
+    of a connection goes, wherever that happens. So the daemon is asked for a sign of life first: where it gives
+    none, the thread stays in that call and holds the connection until the process is gone.
+    """
+    if connection in _open:
+        _open.remove(connection)
+
+    def close():
+        try:
+            connection.getLibVersion()
+            connection.close()
+        except library().libvirtError:
+            pass  # broken already: nothing is left to close
+
+    thread = threading.Thread(target=close, daemon=True)
+    thread.start()
+    return thread
+
+
+def _close_all():
+    threads = [let_go(connection) for connection in list(_open)]
+    for thread in threads:
+        thread.join(CLOSE_TIMEOUT)

@@ -17,7 +17,7 @@ import signal
 import time
 
 #: Seconds libvirt has for everything.
-TIMEOUT = 15
+TIMEOUT = 60
 
 
 class Reader:

@@ -37,7 +37,7 @@ def call(agent, options, action, timeout=TIMEOUT):
 
 def status(method):
     """``on``, ``off`` or ``unknown``, by one method ``{"agent", "options"}``."""
-    code, _message = call(method["agent"], method.get("options", {}), "status")
+    code, _message = call(method["agent"], method["options"], "status")
     return STATUS.get(code, "unknown")
 
 
@@ -52,7 +52,7 @@ def power_off(node, methods, pause=1.0):
         if status(method) == "off":
             return {"changed": False, "method": method["agent"], "tries": 0}
         for attempt in range(1, TRIES + 1):
-            code, message = call(method["agent"], method.get("options", {}), "off")
+            code, message = call(method["agent"], method["options"], "off")
             proof = status(method)
             if proof == "off":
                 return {"changed": True, "method": method["agent"], "tries": attempt}

@@ -236,7 +236,7 @@ def plan(specs, instances, nodes, observations):
 
 
 def _existing(spec, record):
-    if record["status"] == "removing":
+    if (record.get("pending") or {}).get("verb") == "remove":
         raise GantryError(
             "Instance %s is being removed" % spec["name"], found="an interrupted removal",
             mend="run instance_remove for it again, then add it", code="removing",

@@ -154,7 +154,9 @@ def failover(record, picture, params):
                 "not_mirrored")
     there, here = picture["nodes"][target], picture["nodes"][source]
     if not there["reachable"] or not there["libvirt"]:
-        _need_libvirt(record, picture, [target])
+        _refuse(record, "cannot fail over: node %s, where it would go, does not answer" % target, there["error"],
+                "an answer over SSH and of libvirtd", "repair %s; the disks have no other copy" % target,
+                "libvirt_down" if there["reachable"] else "unreachable")
     _need_good_copy(record, picture, target)
     _need_hardware(record, picture, target)
     if record["admin_state"] == "up":
@@ -171,8 +173,6 @@ def failover(record, picture, params):
                 _refuse(record, "cannot fail over: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
                         "connected, and up to date on %s" % target, "bring the disks up with instance_start", "not_redundant")
         return dict(decision, do="planned", why="from %s to %s" % (source, target))
-    if params.get("can_fence"):
-        return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source)
     if dead_node and not here["reachable"]:
         connected = [disk["index"] for disk in picture["disks"]
                      if (there["resources"].get(disk["name"]) or {}).get("connection") == "Connected"]
@@ -181,6 +181,8 @@ def failover(record, picture, params):
                     "the DRBD connection of disk %s to it is up" % connected[0], "no connection",
                     "cut its power, then run the same command again", "node_alive")
         return dict(decision, do="dead", why="the operator says that node %s is dead" % source)
+    if params.get("can_fence"):
+        return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source)
     _refuse(record, "is not failed over: node %s is only unreachable" % source if not here["reachable"]
             else "is not failed over: libvirtd on node %s does not answer" % source,
             here["error"] or "no answer", "proof that the node is off",

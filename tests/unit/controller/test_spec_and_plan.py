@@ -182,7 +182,7 @@ def test_an_instance_that_exists_is_left_alone_or_refused():
     assert planned(instances={"web1": record})["exists"] is True
     assert planned(instances={"web1": dict(record, status="creating")})["exists"] is False
     assert code(planned, {"gantry_memory": "600MiB"}, None, {"web1": record}) == "duplicate"
-    assert code(planned, {}, None, {"web1": dict(record, status="removing")}) == "removing"
+    assert code(planned, {}, None, {"web1": dict(record, pending={"verb": "remove"})}) == "removing"
     assert differences(parse("web1", GOOD), record) == []
 
 
