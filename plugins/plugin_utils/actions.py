@@ -15,6 +15,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils.allocation import new_secret
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
 
@@ -124,7 +125,11 @@ class NodeStep(ControllerAction):
             arguments.setdefault(key, value)
         if self.DISKS:
             arguments.setdefault("disks", record["disks"])
-            arguments.setdefault("secrets", state.secrets_of(record["uuid"]))
+            kept = state.secrets_of(record["uuid"])
+            if operation["dry"] and not kept:
+                # a new instance's secrets are made with its record; a prediction needs only that there are some
+                kept = {str(disk["index"]): new_secret() for disk in record["disks"]}
+            arguments.setdefault("secrets", kept)
 
     def on_node(self, arguments):
         """Run the module. :raises GantryError: the node does not answer."""
