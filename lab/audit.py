@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 #: Printed by every node in one SSH call; the sections are separated by lines of their own.
 PROBE = r"""
 echo '== domains'; virsh -q list --all --name | while read n; do [ -n "$n" ] || continue;
-  echo "$n $(virsh domuuid "$n" | head -1) $(virsh domstate "$n" | head -1 | tr ' ' '_') $(virsh dominfo "$n" | sed -n 's/^Autostart: *//p')"; done
+  echo "$n $(virsh domuuid "$n" | head -1) $(virsh domstate "$n" | head -1 | tr ' ' '_')" \
+    "$(virsh dominfo "$n" | sed -n 's/^Autostart: *//p')"; done
 echo '== drbd'; drbdsetup events2 --now --statistics all
 echo '== show'; drbdsetup show 2>/dev/null
 echo '== resources'; ls /etc/drbd.d | grep '\.res$' || true

@@ -213,6 +213,11 @@ class Cluster:
             shown[node] = (state.domains, state.drbd, state.windows, state.resources, state.volumes, sorted(state.records))
         return kept, shown
 
+    def wait_redundant(self, node, resource, timeout=120):
+        """Wait until a node sees both copies of a DRBD resource up to date."""
+        loop = "for i in $(seq %d); do drbdadm dstate %s | grep -q UpToDate/UpToDate && exit 0; sleep 1; done; exit 1"
+        self.ssh(node, loop % (timeout, resource))
+
     def console(self, node, name):
         """What the guest said on its console at this node."""
         return self.ssh(node, "cat %s 2>/dev/null || true" % CONSOLE.format(name))
@@ -238,7 +243,7 @@ class Watch:
 
     def _follow(self, node):
         command = [str(ROOT / "script" / "lab"), "--name", self.cluster.name, "ssh", node,
-                   "tail -c +1 -F %s 2>/dev/null" % CONSOLE.format(self.name)]
+                   "tail -s 0.05 -c +1 -F %s 2>/dev/null" % CONSOLE.format(self.name)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                    encoding="utf-8", errors="replace", start_new_session=True)
         reader = threading.Thread(target=self._read, args=(node, process), daemon=True)

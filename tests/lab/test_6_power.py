@@ -22,8 +22,7 @@ def returned(cluster, name):
     run = cluster.play("instance_start", name)
     assert run.ok, run.text
     record = cluster.instance(name)
-    cluster.ssh(record["primary"], "for i in $(seq 90); do drbdadm dstate %s-disk0 | grep -q UpToDate/UpToDate && exit 0; sleep 1; done; exit 1"
-                % name)
+    cluster.wait_redundant(record["primary"], name + "-disk0")
     cluster.degraded.discard(name)
 
 

@@ -54,13 +54,13 @@ def test_python_files_name_their_licence(bench):
 
 
 def test_lines_are_short(bench):
-    """At most 132 characters in Python, as .yamllint has it for YAML."""
+    """At most 140 characters in Python, as .yamllint has it for YAML."""
     long = []
     for name in bench.files:
         if name.endswith(".py"):
             lines = (bench.collection / name).read_text(encoding="utf-8").splitlines()
-            long += ["%s:%d: %d" % (name, number, len(line)) for number, line in enumerate(lines, 1) if len(line) > 132]
-    assert not long, "longer than 132 characters:\n" + "\n".join(long)
+            long += ["%s:%d: %d" % (name, number, len(line)) for number, line in enumerate(lines, 1) if len(line) > 140]
+    assert not long, "longer than 140 characters:\n" + "\n".join(long)
 
 
 def test_action_group():
