@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import (
-    domain_definition, domain_state, generation, libvirt_connection,
+    departure, domain_definition, domain_state, generation, libvirt_connection,
 )
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.libvirt_connection import ask, is_error
@@ -136,7 +136,7 @@ class Domain:
         self._demote()
         return self._result()
 
-    def standby(self, wait_connect=0):
+    def standby(self):
         """Be the instance's other node: no guest, no definition that could be started by mistake, secondary disks.
 
         :raises GantryError: the guest is active here; which node it belongs to is not for one node to decide.
@@ -153,8 +153,7 @@ class Domain:
         if seen:
             self.executor.call("undefine domain %s" % self.name, self._undefine_now, True)
         if self.disks:
-            self._stack().activate(
-                self.executor, self.uuid, self.node, self.disks, secrets=self.secrets, wait_connect=wait_connect)
+            self._stack().activate(self.executor, self.uuid, self.node, self.disks, secrets=self.secrets)
             self._demote()
         return self._result()
 
@@ -162,6 +161,8 @@ class Domain:
 
     def connect(self):
         """A fresh connection to this node's daemon."""
+        if self.connection is not None:
+            libvirt_connection.let_go(self.connection)
         self.connection = libvirt_connection.open_connection(self.hypervisor.uri)
 
     def see(self):
@@ -213,11 +214,14 @@ class Domain:
 
     def _claim(self):
         generation.claim(self.executor, self.uuid, self.generation, record=self.record, **self.memory)
+        departure.erase(self.executor, self.uuid, self.memory["locks"])
 
     def _expect_running(self, seen):
         if seen["state"] == "running":
             return
         mend = NOT_RUNNING.get((seen["state"], seen["reason"])) or NOT_RUNNING.get(seen["state"])
+        if seen["state"] == "paused" and seen["arriving"] == self.node:
+            mend = NOT_RUNNING[("paused", "migration")]
         raise GantryError(
             "Instance %s is on node %s but does not run" % (self.name, self.node),
             found="%s (%s)" % (seen["state"], seen["reason"]), expected="running",
@@ -256,8 +260,7 @@ class Domain:
         try:
             if self.disks:
                 stack = self._stack()
-                stack.activate(
-                    self.executor, self.uuid, self.node, self.disks, secrets=self.secrets, wait_connect=wait_connect)
+                stack.activate(self.executor, self.uuid, self.node, self.disks, secrets=self.secrets)
                 stack.promote(
                     self.executor, self.uuid, self.node, self.disks, peer_dead=peer_dead, wait_connect=wait_connect)
             self._define(xml, seen)
@@ -345,7 +348,7 @@ class Domain:
                 else "Instance %s cannot shut down on node %s" % (self.name, self.node),
                 found="%s (%s) after %s s" % (state["state"], state["reason"], timeout if obeys else 0),
                 expected="shut off: the guest has to act on the ACPI power button",
-                mend="look at its console, give it longer (-e gantry_timeout=SECONDS), "
+                mend="look at its console, give it longer (-e gantry_shutdown_timeout=SECONDS), "
                      "or cut its power with -e gantry_force=true",
                 code="still_running",
             )

@@ -89,9 +89,12 @@ def digest(text):
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
-def mark(uuid, generation, xml_digest):
-    """The element that marks a domain as ours, as text."""
-    return ElementTree.tostring(_mark(uuid, generation, xml_digest), encoding="unicode")
+def mark(uuid, generation, xml_digest, arriving=None):
+    """The element that marks a domain as ours, as ``virDomainSetMetadata`` takes it: libvirt adds the namespace.
+
+    :param arriving: the node a migration is bringing the domain to, until it has been resumed there.
+    """
+    return ElementTree.tostring(_mark("instance", uuid, generation, xml_digest, arriving), encoding="unicode")
 
 
 def with_mark(text, uuid, generation):
@@ -103,12 +106,12 @@ def with_mark(text, uuid, generation):
         metadata = ElementTree.SubElement(root, "metadata")
     for old in metadata.findall(_MARK):
         metadata.remove(old)
-    metadata.append(_mark(uuid, generation, xml_digest))
+    metadata.append(_mark(_MARK, uuid, generation, xml_digest))
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def read_mark(text):
-    """The mark as ``{"uuid", "generation", "digest"}``, from the mark's own text; None if it is none of ours.
+    """The mark as ``{"uuid", "generation", "digest", "arriving"}``, from the mark's own text; None if it is none of ours.
 
     libvirt hands the element out without its namespace, so only the local name is compared.
     """
@@ -118,13 +121,17 @@ def read_mark(text):
             return None
         return {
             "uuid": element.get("uuid"), "generation": int(element.get("generation")), "digest": element.get("digest"),
+            "arriving": element.get("arriving"),
         }
     except (ElementTree.ParseError, TypeError, ValueError):
         return None
 
 
-def _mark(uuid, generation, xml_digest):
-    return ElementTree.Element(_MARK, {"uuid": uuid, "generation": str(generation), "digest": xml_digest})
+def _mark(tag, uuid, generation, xml_digest, arriving=None):
+    element = ElementTree.Element(tag, {"uuid": uuid, "generation": str(generation), "digest": xml_digest})
+    if arriving:
+        element.set("arriving", arriving)
+    return element
 
 
 def firmware_on_device(text):

@@ -124,7 +124,7 @@ def read(domain):
     """Everything a decision needs about one domain, in one bounded step; None when it vanished meanwhile.
 
     :returns: ``name``, ``uuid``, ``id`` (-1 when not active), ``state``, ``reason``, ``active``, ``persistent``,
-        ``autostart``, ``managed_save``, ``generation`` and ``digest`` (of our mark, or None).
+        ``autostart``, ``managed_save``, and of our mark (None without it) ``generation``, ``digest`` and ``arriving``.
     """
     binding = libvirt_connection.library()
 
@@ -146,8 +146,8 @@ def read(domain):
     seen = ask("Domain %s could not be read" % domain.name(), collect)
     if seen is not None:
         mark = ask("The metadata of domain %s could not be read" % domain.name(), read_mark, domain) or {}
-        seen["generation"] = mark.get("generation")
-        seen["digest"] = mark.get("digest")
+        for key in ("generation", "digest", "arriving"):
+            seen[key] = mark.get(key)
     return seen
 
 

@@ -170,8 +170,8 @@ def read_domains(connection, binding, wanted=None):
         if wanted is not None and handle.name() not in wanted and handle.UUIDString() not in wanted:
             continue
         domain = domain_facts(handle.name(), handle.UUIDString(), stats, sets)
-        mark = domain_state.read_mark(handle)
-        domain["generation"] = mark["generation"] if mark else None
+        mark = domain_state.read_mark(handle) or {}
+        domain["generation"], domain["arriving"] = mark.get("generation"), mark.get("arriving")
         found.append((domain, handle))
     return found
 

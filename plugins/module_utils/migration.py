@@ -14,7 +14,7 @@ import threading
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import (
-    domain_definition, domain_state, generation, libvirt_connection, migration_verdict,
+    departure, domain_definition, domain_state, generation, libvirt_connection, migration_verdict,
 )
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.libvirt_connection import ask
@@ -29,18 +29,32 @@ REMOTE_TIMEOUT = 30
 ABORT_TIMEOUT = 60
 
 
+#: The steps that may be left to do, in words.
+STEPS = {
+    "end_source": "end the paused remainder of domain %(name)s on node %(node)s",
+    "end_target": "remove the unused copy of domain %(name)s from node %(target)s",
+    "resume_source": "resume domain %(name)s on node %(node)s",
+    "resume_target": "resume domain %(name)s on node %(target)s",
+    "undefine_source": "undefine domain %(name)s on node %(node)s",
+}
+
+
 class Side:
     """One daemon and what it shows of one domain.
 
     :param uri: libvirt's URI of the daemon.
     :param timeout: seconds a connection may take.
+    :param goal: name of the node the migration goes to.
     """
 
-    def __init__(self, uri, uuid, name, timeout):
+    def __init__(self, uri, uuid, name, timeout, goal):
         self.uri = uri
         self.uuid = uuid
         self.name = name
         self.timeout = timeout
+        self.goal = goal
+        #: The generation of the departure from the source, see :mod:`departure`.
+        self.departed = None
         self.connection = None
 
     def domain(self):
@@ -56,10 +70,10 @@ class Side:
         """
         seen = {
             "reachable": True, "error": None, "exists": False, "id": None, "state": None, "reason": None,
-            "persistent": False, "job": None, "generation": None, "name_taken": None,
+            "persistent": False, "job": None, "generation": None, "arriving": False, "stale": False, "name_taken": None,
         }
         if fresh:
-            self.connection = None
+            self._disconnect()
         try:
             domain = self.domain()
             facts = domain_state.read(domain) if domain else None
@@ -67,15 +81,22 @@ class Side:
                 for key in ("id", "state", "reason", "persistent", "generation"):
                     seen[key] = facts[key]
                 seen["exists"] = True
+                seen["arriving"] = facts["arriving"] == self.goal
+                seen["stale"] = self.departed is None or facts["generation"] != self.departed
                 if facts["active"]:
                     seen["job"] = self._job(domain)
             else:
                 other = domain_state.look_up_name(self.connection, self.name)
                 seen["name_taken"] = other.UUIDString() if other else None
         except GantryError as error:
-            self.connection = None
+            self._disconnect()
             seen.update(reachable=False, error=error.found or error.what)
         return seen
+
+    def _disconnect(self):
+        if self.connection is not None:
+            libvirt_connection.let_go(self.connection)
+            self.connection = None
 
     @staticmethod
     def _job(domain):
@@ -135,8 +156,10 @@ class Migration:
         self.memory = {"folder": folder, "locks": locks}
         self.settle_timeout = SETTLE_TIMEOUT
         self._storage = storage
-        self.source_side = Side(hypervisor.uri, self.uuid, self.name, libvirt_connection.OPEN_TIMEOUT)
-        self.target_side = Side(target["uri"], self.uuid, self.name, REMOTE_TIMEOUT)
+        self.source_side = Side(hypervisor.uri, self.uuid, self.name, libvirt_connection.OPEN_TIMEOUT, target["node"])
+        self.target_side = Side(target["uri"], self.uuid, self.name, REMOTE_TIMEOUT, target["node"])
+        self.returned_at = None
+        self.pause_ms = None
         self.error = None
         self.progress = None
 
@@ -149,26 +172,35 @@ class Migration:
         start = time.monotonic()
         self.hypervisor.migrate_flags(libvirt_connection.library())  # refuses where there is no live migration
         generation.claim(self.executor, self.uuid, self.generation, **self.memory)
+        self.target_side.departed = departure.generation_of(self.uuid, self.target["node"], self.memory["locks"])
         source, target = self._look()
         verdict = migration_verdict.verdict(source, target)
-        if (source["job"] or {}).get("type") == "migration_out":
-            if self.executor.check_mode:
-                return self._result(None, source, target, start)
-            self._wait_for_job()
-            source, target, verdict = self._settle(None)
-        elif migration_verdict.word(source) == migration_verdict.RUNNING or verdict["case"] == "off_everywhere":
+        leaving = (source["job"] or {}).get("type") == "migration_out"
+        if not verdict["settled"] and not leaving and target["reachable"]:
+            source, target, verdict = self._settle()
+        if verdict["outcome"] == "source" and verdict["todo"]:
+            source, target, verdict = self._finish(verdict)
+        step = None
+        if leaving:
+            step = ("finish the migration of domain %s that an earlier run began" % self.name, self._wait_for_job)
+        elif migration_verdict.word(source) == migration_verdict.RUNNING or verdict["case"] in (
+                "off_everywhere", "source_not_running"):
             migration_verdict.refuse_unfit(
                 self.name, source, target, self._disk_status(), earlier_steps_done=not self.executor.check_mode)
-            self.executor.call("migrate domain %s to node %s" % (self.name, self.target["node"]), self._attempt)
+            step = ("migrate domain %s to node %s" % (self.name, self.target["node"]), self._attempt)
+        if step:
+            self.executor.call(*step)
             if self.executor.check_mode:
                 return self._result(None, source, target, start)
-            source, target, verdict = self._settle(source)
+            source, target, verdict = self._settle()
             if verdict["outcome"] == "source":
                 self.executor.changes.pop()  # nothing moved
-        elif not verdict["settled"]:
-            source, target, verdict = self._settle(None)
+        if verdict["todo"]:
+            source, target, verdict = self._finish(verdict)
         if verdict["outcome"] == "target":
-            self._after_work(verdict)
+            self._after_work(target)
+        elif verdict["outcome"] == "source" and target["reachable"] and step:
+            self._forget_departure()
         return self._result(verdict, source, target, start)
 
     # -- looking -------------------------------------------------------------------------------------------------
@@ -177,20 +209,42 @@ class Migration:
         """Both sides, the source first: what has left it by then must be at the target."""
         return self.source_side.read(fresh), self.target_side.read(fresh)
 
-    def _settle(self, before):
-        """Look, over fresh connections, until what is seen cannot change by itself or the time is up.
+    def _settle(self):
+        """Look until what is seen cannot change by itself or the time is up.
+
+        The guest may be waiting, paused, so the first look goes over the connections there are, unless the attempt
+        had an error; what does not answer is asked again over a new one.
 
         :returns: source, target, verdict.
         """
         end = time.monotonic() + self.settle_timeout
-        pause, fresh = 0.2, True
+        pause, fresh = 0.2, self.error is not None
         while True:
             source, target = self._look(fresh)
-            verdict = migration_verdict.verdict(source, target, before)
+            verdict = migration_verdict.verdict(source, target)
             if verdict["settled"] or time.monotonic() >= end:
                 return source, target, verdict
             time.sleep(pause)
             pause, fresh = min(pause * 1.5, 3.0), False
+
+    def _finish(self, verdict):
+        """Do what is left to do of a migration, one step at a time, looking again before each but the first.
+
+        :returns: source, target, verdict as they are then.
+        """
+        for number, todo in enumerate(verdict["todo"]):
+            if number and not self.executor.check_mode:
+                source, target = self._look()
+                now = migration_verdict.verdict(source, target)
+                if todo not in now["todo"]:
+                    raise GantryError(
+                        "Instance %s changed while its migration was finished" % self.name, found=now["why"],
+                        expected="a state in which to go on with: %s" % todo,
+                        mend=now["mend"] or "run instance_migrate again", code="unclear")
+            self.executor.call(
+                STEPS[todo] % {"name": self.name, "node": self.node, "target": self.target["node"]}, getattr(self, "_" + todo))
+        source, target = self._look()
+        return source, target, verdict if self.executor.check_mode else migration_verdict.verdict(source, target)
 
     def _disk_status(self):
         status = self._stack().status(self.executor, self.node, self.disks) if self.disks else []
@@ -214,25 +268,33 @@ class Migration:
             flags |= binding.VIR_MIGRATE_AUTO_CONVERGE
         if self.options["bandwidth_mib"]:
             parameters[binding.VIR_MIGRATE_PARAM_BANDWIDTH] = self.options["bandwidth_mib"]
-        self._mark(domain)
+        departure.write(self.executor, self.uuid, self.generation, self.target["node"], self.memory["locks"])
+        self.target_side.departed = self.generation
+        self._mark(domain, self.target["node"])
         if self.options["max_downtime_ms"]:
             ask("The pause allowed for the migration of instance %s could not be set" % self.name,
                 domain.migrateSetMaxDowntime, self.options["max_downtime_ms"], 0)
         attempt = Attempt(lambda: domain.migrateToURI3(self.target["uri"], parameters, flags))
         self._watch(domain, attempt.done.wait, attempt.done.is_set)
+        self.returned_at = time.monotonic()
         if attempt.error is not None:
             self.error = self._text_of(attempt.error)
         elif not attempt.done.is_set():
             self.error = "the migration did not end within %s s after it was aborted" % ABORT_TIMEOUT
 
-    def _mark(self, domain):
-        """Give the domain's mark this generation: it travels with the guest to the target."""
+    def _mark(self, domain, arriving):
+        """Write our mark with this generation; it travels with the guest.
+
+        :param arriving: the node the guest is about to leave for, or None. Only the living domain is told: whenever
+            it is started anew it is on no way to anywhere.
+        """
         binding = libvirt_connection.library()
+        what = "The metadata of domain %s could not be written" % self.name
         old = ask("The metadata of domain %s could not be read" % self.name, domain_state.read_mark, domain) or {}
-        text = domain_definition.mark(self.uuid, self.generation, old.get("digest") or "")
-        ask("The metadata of domain %s could not be written" % self.name, domain.setMetadata,
-            binding.VIR_DOMAIN_METADATA_ELEMENT, text, domain_definition.PREFIX, domain_definition.NAMESPACE,
-            binding.VIR_DOMAIN_AFFECT_LIVE | binding.VIR_DOMAIN_AFFECT_CONFIG)
+        for where, value in ((binding.VIR_DOMAIN_AFFECT_CONFIG, None), (binding.VIR_DOMAIN_AFFECT_LIVE, arriving)):
+            text = domain_definition.mark(self.uuid, self.generation, old.get("digest") or "", value)
+            ask(what, domain.setMetadata, binding.VIR_DOMAIN_METADATA_ELEMENT, text, domain_definition.PREFIX,
+                domain_definition.NAMESPACE, where)
 
     def _wait_for_job(self):
         """A migration begun by an earlier run still works: watch it to its end."""
@@ -250,8 +312,7 @@ class Migration:
             while not is_over() and time.monotonic() < end:
                 time.sleep(0.5)
 
-        if not self.executor.check_mode:
-            self._watch(domain, wait, is_over)
+        self._watch(domain, wait, is_over)
 
     def _watch(self, domain, wait, is_over):
         """Read the job's progress until it is over; abort it when the time is up.
@@ -284,43 +345,72 @@ class Migration:
 
     # -- after it ------------------------------------------------------------------------------------------------
 
-    def _after_work(self, verdict):
+    def _after_work(self, target):
         """The guest runs at the target and nowhere else: nothing of this instance's life stays on this node."""
-        if verdict["leftover"] == "paused":
-            self.executor.call(
-                "end the paused remainder of domain %s" % self.name, self._end_remainder)
-        domain = self.source_side.domain()
-        if domain is not None:
-            self.executor.call("undefine domain %s" % self.name, self._undefine, domain)
         generation.claim(self.executor, self.uuid, self.generation, record=self.record, **self.memory)
+        departure.erase(self.executor, self.uuid, self.memory["locks"])
+        if target["arriving"] and not self.executor.check_mode:
+            self._mark(self.target_side.domain(), None)
         if self.disks:
             self._stack().demote(self.executor, self.uuid, self.node, self.disks)
             self._stack().close_window(self.executor, self.uuid, self.node, self.disks)
 
-    def _end_remainder(self):
-        """Kill what libvirt itself would have killed, had it learnt that the target took over. Looks once more before."""
-        source, target = self._look(fresh=True)
-        verdict = migration_verdict.verdict(source, target)
-        if verdict["leftover"] == "paused":
-            ask("The paused remainder of domain %s could not be ended" % self.name, self.source_side.domain().destroy)
-            source, target = self._look()
-            verdict = migration_verdict.verdict(source, target)
-        if verdict["outcome"] != "target":
-            raise GantryError(
-                "Instance %s changed while its migration was finished" % self.name, found=verdict["why"],
-                expected="running at the target, nothing at the source", mend=verdict["mend"], code="unclear")
+    def _forget_departure(self):
+        """The guest stayed, and nothing of it is at the target."""
+        domain = self.source_side.domain()
+        if domain is not None:
+            self._mark(domain, None)
+        departure.erase(self.executor, self.uuid, self.memory["locks"])
 
-    def _undefine(self, domain):
-        seen = domain_state.read(domain)
-        if seen is not None and seen["active"]:
+    def _resume_target(self):
+        """The source is proven to be without the guest: now it may run at the target."""
+        domain = self.target_side.domain()
+        ask("Instance %s arrived on node %s and could not be resumed there" % (self.name, self.target["node"]), domain.resume)
+        if self.returned_at is not None:
+            self.pause_ms = int(1000 * (time.monotonic() - self.returned_at))
+        seen = self.target_side.read()
+        if migration_verdict.word(seen) != migration_verdict.RUNNING:
             raise GantryError(
-                "The definition of instance %s cannot be removed from node %s" % (self.name, self.node),
-                found="%s (%s)" % (seen["state"], seen["reason"]), expected="shut off", mend="run instance_migrate again",
-                code="unclear")
-        if seen is not None:
-            # a guest's firmware variables are kept: here they are only an old copy, but a copy
-            flags = self.hypervisor.undefine_flags(libvirt_connection.library(), keep_firmware=True)
-            ask("Domain %s could not be undefined on node %s" % (self.name, self.node), domain.undefineFlags, flags)
+                "Instance %s does not run on node %s after it was resumed there" % (self.name, self.target["node"]),
+                found="%s (%s)" % (seen["state"], seen["reason"]), expected="running",
+                mend="look at it with 'virsh list' on that node, then run instance_migrate again", code="unclear")
+
+    def _resume_source(self):
+        """It was stopped for a switch-over that never came."""
+        ask("Instance %s could not be resumed on node %s" % (self.name, self.node), self.source_side.domain().resume)
+
+    def _end_source(self):
+        """End what libvirt itself would have ended, had it learnt that the target has the guest."""
+        domain = self.source_side.domain()
+        ask("The paused remainder of domain %s could not be ended" % self.name, domain.destroy)
+        self._undefine_source()
+
+    def _end_target(self):
+        """End a copy that arrived and never ran: the guest goes on at the source."""
+        domain = self.target_side.domain()
+        what = "The unused copy of domain %s could not be removed from node %s" % (self.name, self.target["node"])
+        ask(what, domain.destroy)
+        domain = self.target_side.domain()
+        if domain is not None:
+            self._undefine(what, domain)
+
+    def _undefine_source(self):
+        domain = self.source_side.domain()
+        if domain is not None:
+            self._undefine("Domain %s could not be undefined on node %s" % (self.name, self.node), domain)
+
+    def _undefine(self, what, domain):
+        """Remove a definition; libvirt refuses to do so quietly to a domain that is active, so that is looked at first."""
+        seen = domain_state.read(domain)
+        if seen is None:
+            return
+        if seen["active"]:
+            raise GantryError(
+                what, found="%s (%s)" % (seen["state"], seen["reason"]), expected="shut off",
+                mend="run instance_migrate again", code="unclear")
+        # what its firmware has stored is kept: here it is only an old copy, but a copy
+        flags = self.hypervisor.undefine_flags(libvirt_connection.library(), keep_firmware=True)
+        ask(what, domain.undefineFlags, flags)
 
     def _result(self, verdict, source, target, start):
         completed = self._completed() if verdict and verdict["outcome"] == "target" else {}
@@ -329,7 +419,7 @@ class Migration:
             "why": verdict["why"] if verdict else "check mode: nothing was moved",
             "libvirt_error": self.error, "source": source, "target": target,
             "elapsed_seconds": round(time.monotonic() - start, 3),
-            "total_ms": completed.get("elapsed_ms"), "downtime_ms": completed.get("downtime_ms"),
+            "total_ms": completed.get("elapsed_ms"), "downtime_ms": self._downtime(completed),
             "memory_mib": completed.get("memory_total_mib"), "transferred_mib": completed.get("memory_processed_mib"),
             "progress": self.progress,
         }
@@ -338,6 +428,12 @@ class Migration:
         if self.executor.check_mode:
             result["unchecked"] = ["the window for two primaries is open", "the disks are primary at the target"]
         return result
+
+    def _downtime(self, completed):
+        """How long the guest stood still: what libvirt measured, and what we took to resume it."""
+        if completed.get("downtime_ms") is None or self.pause_ms is None:
+            return completed.get("downtime_ms")
+        return completed["downtime_ms"] + self.pause_ms
 
     def _failure(self, verdict):
         """What is told when the guest is not proven to be at the target."""

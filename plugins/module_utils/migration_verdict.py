@@ -3,9 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a guest lives after (or before) a migration, from what both daemons show. Pure functions on plain data.
 
-A side is ``{"reachable", "error", "exists", "id", "state", "reason", "persistent", "job"}``, see
-:meth:`migration.Side.read`. The exit code of a migration is no input: it may say "failed" while the guest runs
+A side is ``{"reachable", "error", "exists", "state", "reason", "persistent", "job", "arriving", "stale"}``, see
+:meth:`migration.Side.read`. The exit code of a migration is no input: it may say "failed" while the guest is whole
 at the target, because libvirt's last two phases (finish at the target, confirm at the source) can part.
+
+Two facts make the rest provable. A guest is marked before it leaves, and the mark travels with it: ``arriving``
+says that it is on its way to this target, ``stale`` that something else was done at the source since. And it
+arrives paused, to be resumed by us alone, once the source is proven to be without it. So while the source still
+has a marked guest, it has never run at the target.
 """
 
 from __future__ import annotations
@@ -18,12 +23,9 @@ GONE = "gone"            # no domain, or one that is shut off: the guest has no 
 RUNNING = "running"      # its processors run here
 MOVING = "moving"        # a migration job works on it: wait
 CHANGING = "changing"    # on its way to another state: wait
+ARRIVED = "arrived"      # whole, paused, and never resumed here since it came
 HALTED = "halted"        # stopped in the middle of a migration with no job left
 OTHER = "other"          # here, but not running, for a reason of its own
-
-#: Reasons to run that any stop of the processors replaces. A guest that shows the same one before and after an
-#: attempt was never stopped here, so its memory was never complete anywhere else.
-NEVER_STOPPED = ("booted", "migrated", "restored", "from_snapshot")
 
 #: What an operator does when the module must not decide.
 MENDS = {
@@ -32,6 +34,9 @@ MENDS = {
     "off_everywhere": "the guest runs nowhere: start it with instance_start",
     "halted_at_source": "its memory is whole at the source only: if 'virsh list --all' on the target shows no definition of it, "
                         "'virsh resume' it at the source, then run instance_migrate again",
+    "arrived_unproven": "it waits, paused, at the target, but may have gone on at the source since. Always safe, like a power cut: "
+                        "'virsh destroy' it at the target, then instance_start. Only if it surely was not resumed at the source "
+                        "(its log there, for kvm /var/log/libvirt/qemu/NAME.log, and libvirtd's journal): 'virsh resume' at the target",
     "halted_at_target": "look at the log of both libvirt daemons; 'virsh resume' it at the target only if the source has no "
                         "domain of it, then run instance_migrate again",
     "halted_at_both": "look at the log of both libvirt daemons; 'virsh resume' exactly one side, 'virsh destroy' the other, "
@@ -42,7 +47,7 @@ MENDS = {
     "changing": "run instance_migrate again",
     "incoming_at_target": "'virsh list' on the target: if the paused incoming domain stays, 'virsh destroy' it there, "
                           "then run instance_migrate again",
-    "source_not_running": "look at the guest on the source (cluster_info); resume or stop it, then run instance_migrate again",
+    "source_not_running": "look at the guest on the source (cluster_info); 'virsh resume' or stop it, then run instance_migrate again",
     "target_not_running": "look at the guest on the target (cluster_info); 'virsh resume' it there, then run instance_migrate again",
 }
 
@@ -57,7 +62,10 @@ def word(side):
     if job in ("migration_in", "migration_out", "unknown"):
         return MOVING
     if side["state"] == "running":
-        return RUNNING
+        # in post-copy a part of the guest's memory is still on the other side
+        return MOVING if side["reason"] in ("postcopy", "postcopy_failed") else RUNNING
+    if (side["state"], side["reason"]) == ("paused", "user") and side["arriving"]:
+        return ARRIVED
     if side["state"] == "shutdown" or (side["state"], side["reason"]) == ("paused", "starting_up"):
         return CHANGING
     if side["state"] == "paused" and side["reason"] in ("migration", "postcopy", "postcopy_failed"):
@@ -65,35 +73,40 @@ def word(side):
     return OTHER
 
 
-def never_stopped(before, source):
-    """Whether the guest's processors ran at the source all the time from ``before`` on."""
-    return (
-        before is not None and before["state"] == source["state"] == "running" and before["id"] == source["id"]
-        and before["reason"] == source["reason"] and source["reason"] in NEVER_STOPPED
-    )
-
-
-def verdict(source, target, before=None):
+def verdict(source, target):
     """Where the guest lives.
 
-    :param before: the source as it was read just before an attempt of this very run; None if there was none.
-    :returns: ``outcome`` (``target``: it runs there and is no more here; ``source``: it runs here and nowhere else;
+    :returns: ``outcome`` (``target``: it is there and no more here; ``source``: it runs here and nowhere else;
         ``unclear``: touch nothing), ``case`` (a word for the situation), ``settled`` (False: it may change by itself,
-        look again before believing it), ``leftover`` (at the source with outcome target: ``definition``, ``paused``
-        or None), ``why`` and ``mend`` (texts).
+        look again before believing it), ``todo`` (steps that end the migration, in their order: ``end_source`` the
+        remainder here, ``resume_target``, ``undefine_source``; or ``end_target`` the unused copy, ``resume_source``),
+        ``why`` and ``mend`` (texts).
     """
     here, there = word(source), word(target)
-    outcome, case, settled, leftover = "unclear", "changing", False, None
+    outcome, case, settled, todo = "unclear", "changing", False, []
     if here == RUNNING and there == GONE:
         outcome, case, settled = "source", "runs_at_source", True
     elif here == GONE and there == RUNNING:
         outcome, case, settled = "target", "runs_at_target", True
-        leftover = "definition" if source["exists"] else None
-    elif here == HALTED and there == RUNNING and source["reason"] == "migration":
-        # the target has resumed it, the source was never told: it only waits to be killed. Time may still do it.
-        outcome, case, leftover = "target", "unconfirmed", "paused"
-    elif here == RUNNING and there == UNKNOWN and never_stopped(before, source):
-        outcome, case, settled = "source", "never_stopped", True
+        todo = ["undefine_source"] if source["exists"] else []
+    elif here == GONE and there == ARRIVED:
+        case, settled = "arrived_unproven", True
+        if not target["stale"] and (not source["exists"] or source["reason"] == "migrated"):
+            outcome, case, todo = "target", "arrived", ["resume_target"]
+            todo = todo + ["undefine_source"] if source["exists"] else todo
+    elif here == HALTED and there in (RUNNING, ARRIVED) and source["reason"] == "migration":
+        # The target has it, the source was never told: it only waits to be ended. Time may still do it.
+        outcome, case, todo = "target", "unconfirmed", ["end_source"]
+        todo = todo + ["resume_target"] if there == ARRIVED else todo
+    elif here == RUNNING and there == ARRIVED:
+        outcome, case, settled, todo = "source", "not_taken_over", True, ["end_target"]
+    elif here == RUNNING and there == HALTED and source["arriving"] and target["reason"] == "migration":
+        outcome, case, todo = "source", "not_taken_over", ["end_target"]
+    elif here == RUNNING and there == UNKNOWN and source["arriving"]:
+        outcome, case, settled = "source", "target_unknown", True
+    elif here == HALTED and there == GONE and source["reason"] == "migration" and source["arriving"]:
+        # Stopped for the switch-over, which never came. Time may still undo it.
+        outcome, case, todo = "source", "halted_at_source", ["resume_source"]
     elif UNKNOWN in (here, there):
         case = "source_unknown" if here == UNKNOWN else "target_unknown"
     elif MOVING in (here, there):
@@ -108,12 +121,12 @@ def verdict(source, target, before=None):
         case = {GONE: "halted_at_target", HALTED: "halted_at_both"}.get(here, "incoming_at_target")
     elif here == HALTED:
         case = "halted_at_source"
-    elif here == OTHER:
+    elif here in (OTHER, ARRIVED):  # at the source a pause by an operator looks like an arrival
         case, settled = "source_not_running", True
     else:
         case, settled = "target_not_running", True
     return {
-        "outcome": outcome, "case": case, "settled": settled, "leftover": leftover, "mend": MENDS.get(case),
+        "outcome": outcome, "case": case, "settled": settled, "todo": todo, "mend": MENDS.get(case),
         "why": "source: %s; target: %s" % (_told(source), _told(target)),
     }
 
@@ -124,7 +137,7 @@ def _told(side):
         return "no answer (%s)" % side["error"]
     if not side["exists"]:
         return "no domain"
-    text = "%s (%s)" % (side["state"], side["reason"])
+    text = "%s (%s)" % (side["state"], "arrived" if word(side) == ARRIVED else side["reason"])
     return text + ", job %s" % side["job"]["type"] if side["job"] else text
 
 
@@ -142,7 +155,7 @@ def refuse_unfit(name, source, target, disks, earlier_steps_done=True):
             "Instance %s cannot migrate: %s" % (name, what), found=found, expected=expected, mend=mend, code=code)
 
     if word(source) != RUNNING:
-        refuse("it does not run here", _told(source), "running", "start it with instance_start", "not_running")
+        refuse("it does not run here", _told(source), "running", verdict(source, target)["mend"], "not_running")
     if source["job"]:
         refuse("a job works on it", "job %s" % source["job"]["type"], "no job",
                "wait for it ('virsh domjobinfo %s'), or 'virsh domjobabort %s'" % (name, name), "job_running")

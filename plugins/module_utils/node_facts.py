@@ -136,11 +136,12 @@ def lvm_filter(text, local=""):
         rejects it), ``scan_lvs`` (LVM looks for volume groups inside logical volumes, that is in guests' disks).
     """
     patterns, scan = [], False
+    quoted = r'"(?:[^"\\]|\\.)*"'
     for source in (text, local):
         plain = re.sub(r"(?m)^\s*#.*$", "", source)
-        found = re.search(r"(?<!\w)global_filter\s*=\s*(\[[^\]]*\]|\"[^\"]*\")", plain)
+        found = re.search(r"(?<!\w)global_filter\s*=\s*(\[(?:\s*%s\s*,?)*\s*\]|%s)" % (quoted, quoted), plain)
         if found:
-            patterns = re.findall(r"\"((?:[^\"\\]|\\.)*)\"", found.group(1))
+            patterns = [word[1:-1] for word in re.findall(quoted, found.group(1))]
         found = re.search(r"(?<!\w)scan_lvs\s*=\s*(\d+)", plain)
         if found:
             scan = found.group(1) != "0"

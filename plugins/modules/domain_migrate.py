@@ -11,14 +11,16 @@ module: domain_migrate
 short_description: Migrate a running guest to another node and prove where it runs
 version_added: 1.0.0
 description:
-  - Runs on the source. Checks both sides, migrates peer to peer through libvirt, then reads both daemons over new
-    connections. What they show decides, never libvirt's exit code.
-  - If the guest runs at the target and is gone here, the record is stored, the definition left here is removed, the disks of
-    this node are made secondary and its window for two primaries is closed.
+  - Runs on the source. Checks both sides, migrates peer to peer through libvirt, then reads both daemons. What they show
+    decides, never libvirt's exit code.
+  - The guest arrives paused and is resumed only when the source is proven to be without it. So it cannot run twice, whichever
+    daemon, node or link dies at whichever moment.
+  - If the guest runs at the target and is gone here, the record is stored, the disks of this node are made secondary and its
+    window for two primaries is closed.
   - In every other case the module fails. With RV(outcome=source) the guest runs here and nowhere else. With
     RV(outcome=unclear) nothing was touched after the attempt. The disks are left as they are in both cases.
-  - May be run again at any time. It waits for a migration that an earlier run began, and does the missing part when the guest
-    is at the target already.
+  - May be run again at any time. It waits for a migration that an earlier run began, and does what is missing when the guest
+    has left already.
 extends_documentation_fragment:
   - gantry.cluster.attributes
   - gantry.cluster.instance
@@ -111,7 +113,7 @@ outcome:
   returned: when the migration was attempted or found
   type: str
 case:
-  description: The situation in one word, for example V(runs_at_target), V(never_stopped), V(both_running), V(target_unknown).
+  description: The situation in one word, for example V(runs_at_target), V(not_taken_over), V(both_running), V(target_unknown).
   returned: when RV(outcome) is
   type: str
 why:
@@ -140,7 +142,7 @@ total_ms:
   returned: when libvirt still knows
   type: int
 downtime_ms:
-  description: How long the guest stood still, in milliseconds.
+  description: How long the guest stood still, in milliseconds. What libvirt measured, and the time until it was resumed.
   returned: when libvirt still knows
   type: int
 memory_mib:

@@ -31,9 +31,13 @@ class Kvm(Hypervisor):
         return flags | binding.VIR_DOMAIN_UNDEFINE_NVRAM | getattr(binding, "VIR_DOMAIN_UNDEFINE_TPM", 0)
 
     def migrate_flags(self, binding):
-        """Peer to peer: the source's daemon carries it on when we die. The definition moves with the guest."""
+        """Peer to peer: the source's daemon carries it on when we die. The definition moves with the guest.
+
+        Paused, because libvirt's own last step is not safe: the target resumes the guest and answers, and when
+        that answer is lost (its daemon dies, the link breaks) the source resumes it too, and it runs twice.
+        """
         return (
             binding.VIR_MIGRATE_LIVE | binding.VIR_MIGRATE_PEER2PEER | binding.VIR_MIGRATE_PERSIST_DEST
             | binding.VIR_MIGRATE_UNDEFINE_SOURCE | binding.VIR_MIGRATE_CHANGE_PROTECTION
-            | binding.VIR_MIGRATE_ABORT_ON_ERROR
+            | binding.VIR_MIGRATE_ABORT_ON_ERROR | binding.VIR_MIGRATE_PAUSED
         )

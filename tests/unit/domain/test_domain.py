@@ -12,7 +12,7 @@ import uuid as uuids
 import libvirt
 import pytest
 from ansible_collections.gantry.cluster.plugins.module_utils import domain as domain_module
-from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition, domain_state, generation
+from ansible_collections.gantry.cluster.plugins.module_utils import departure, domain_definition, domain_state, generation
 from ansible_collections.gantry.cluster.plugins.module_utils.domain import Domain
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
@@ -502,7 +502,23 @@ def test_unreachable_daemon_is_an_error_not_a_state(bench, tmp_path):
 
 
 def test_crashed_guest_is_told(bench):
-    seen = {"state": "crashed", "reason": "panicked"}
+    seen = {"state": "crashed", "reason": "panicked", "arriving": None}
     error = error_of(Domain._expect_running, types.SimpleNamespace(name="a", node="node1"), seen)
     assert error.code == "domain_crashed"
     assert "gantry_force=true" in error.mend
+
+
+def test_guest_that_arrived_is_left_to_the_migration():
+    seen = {"state": "paused", "reason": "user", "arriving": "node1"}
+    error = error_of(Domain._expect_running, types.SimpleNamespace(name="a", node="node1"), seen)
+    assert "instance_migrate" in error.mend
+
+
+def test_whatever_is_done_here_makes_an_earlier_departure_old(bench):
+    departure.write(Executor(), bench.uuid, 1, "node2", bench.folder)
+    assert departure.generation_of(bench.uuid, "node2", bench.folder) == 1
+    assert departure.generation_of(bench.uuid, "node3", bench.folder) is None
+    bench.domain(2, check_mode=True).stopped(1)
+    assert departure.generation_of(bench.uuid, "node2", bench.folder) == 1
+    bench.domain(2).stopped(1)
+    assert departure.generation_of(bench.uuid, "node2", bench.folder) is None

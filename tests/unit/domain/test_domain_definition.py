@@ -67,8 +67,9 @@ def test_digest_keeps_other_metadata():
 def test_mark_is_replaced_and_read():
     twice = domain_definition.with_mark(domain_definition.with_mark(XML, UUID, 7), UUID, 8)
     assert twice.count("<gantry:instance") == 1
-    text = domain_definition.mark(UUID, 8, domain_definition.digest(XML))
-    assert domain_definition.read_mark(text) == {"uuid": UUID, "generation": 8, "digest": domain_definition.digest(XML)}
+    for arriving in (None, "node2"):
+        text = domain_definition.mark(UUID, 8, "abc", arriving)
+        assert domain_definition.read_mark(text) == {"uuid": UUID, "generation": 8, "digest": "abc", "arriving": arriving}
 
 
 @pytest.mark.parametrize("text", ["", "<x", "<other generation='1'/>", "<instance/>", "<instance generation='x'/>"])
