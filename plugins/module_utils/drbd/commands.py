@@ -79,9 +79,24 @@ def adjust(executor, name, what):
     change(executor, what, ["drbdadm", "adjust", name])
 
 
-def primary(executor, name):
-    """Make primary. The kernel refuses a second primary and a disk that is not current."""
-    change(executor, "make DRBD resource %s primary" % name, ["drbdadm", "primary", name])
+def primary(executor, name, tries=1, sleep=time.sleep):
+    """Make primary. The kernel refuses a second primary and a disk that is not current.
+
+    :param tries: the kernel may refuse once while it is still learning that the peer is gone.
+    """
+    executor.call("make DRBD resource %s primary" % name, _primary_now, executor, name, tries, sleep)
+
+
+def _primary_now(executor, name, tries, sleep):
+    argv = ["drbdadm", "primary", name]
+    while True:
+        answer = executor.read(argv, ok=None)
+        if answer.rc == 0:
+            return
+        tries -= 1
+        if tries < 1:
+            raise _failed(argv, answer)
+        sleep(1.0)
 
 
 def force_primary(executor, name):

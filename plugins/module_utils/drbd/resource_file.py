@@ -43,13 +43,14 @@ def is_ours(text, uuid):
     return ("# gantry.instance=%s\n" % uuid) in text
 
 
-def render(disk, secret, uuid, kernel_major=8):
+def render(disk, secret, uuid, kernel_major=8, fencing=False):
     """The file's text.
 
     :param disk: one DRBD disk as the record has it, already checked by the storage backend.
     :param secret: the resource's shared secret, 16 to 64 letters and digits.
     :param uuid: the instance's; it marks the file as ours.
     :param kernel_major: 8 or 9: DRBD 9 knows options that 8.4 refuses.
+    :param fencing: our helper answers DRBD on this node, see :mod:`helper`.
     :raises GantryError: a secret that DRBD would cut or misread.
     """
     if not isinstance(secret, str) or not SECRET.fullmatch(secret):
@@ -75,6 +76,8 @@ def render(disk, secret, uuid, kernel_major=8):
         "    disk {",
         "        on-io-error detach;",
     ]
+    if fencing:
+        lines += ["        fencing resource-only;"]
     lines += ["        %s %s;" % option for option in RESYNC]
     lines += ["    }"]
     for number, node in enumerate(sorted(disk["nodes"])):

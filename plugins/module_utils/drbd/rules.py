@@ -69,7 +69,8 @@ def _refuse_disk(state):
         "Failed": "the local disk failed: use the other node, then replace this disk",
         "Inconsistent": "wait until the synchronisation from the other node has ended",
         "Outdated": "this copy is older than the other node's: start there, or reconnect and let it synchronise",
-        "Consistent": "it is not known whether this copy is current: bring the other node back and connect",
+        "Consistent": "it is not known whether this copy is current: bring the other node back and connect; only if"
+                      " its copy is lost for good and this one is known to be the last, 'drbdadm primary --force'",
         "DUnknown": "run instance_disks with state active on this node",
     }
     return refusal(

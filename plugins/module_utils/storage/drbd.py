@@ -23,7 +23,7 @@ import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import image as images
 from ansible_collections.gantry.cluster.plugins.module_utils import lvm
-from ansible_collections.gantry.cluster.plugins.module_utils.drbd import commands, resource_file, rules
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd import commands, helper, resource_file, rules
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import Backend
@@ -236,7 +236,9 @@ class Drbd(Backend):
                 code="no_secret",
             )
         version = commands.kernel_version(self.executor)
-        return resource_file.render(self.disk, secret, self.uuid, version[0] if version else 8)
+        major = version[0] if version else 8
+        return resource_file.render(
+            self.disk, secret, self.uuid, kernel_major=major, fencing=major < 9 and helper.in_use())
 
     def _write_file(self):
         """Bring the file up to date. Returns True when it differed."""
@@ -418,7 +420,7 @@ class Drbd(Backend):
         self.refuse(what, rules.may_promote(state, peer_dead=peer_dead, dual=dual, new=self.is_new()))
         if state["role"] == "Primary":
             return False
-        commands.primary(self.executor, self.name)
+        commands.primary(self.executor, self.name, tries=3 if peer_dead else 1, sleep=self.sleep)
         self._read_back_role("Primary")
         return True
 
