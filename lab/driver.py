@@ -39,6 +39,14 @@ class Run:
         return self.code == 0
 
 
+def refused(run, *words):
+    """A verb failed, changed nothing and says why in these words. :raises AssertionError: it did not."""
+    text = " ".join(run.text.split())
+    missing = [word for word in words if word not in text]
+    if run.ok or run.changed or missing:
+        raise AssertionError("rc=%d, changed=%d, not said: %s\n%s" % (run.code, run.changed, missing, run.text))
+
+
 class Cluster:
     """One lab and its inventory.
 

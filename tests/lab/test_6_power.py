@@ -5,16 +5,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 NAME = "power1.example.com"
-
-
-@pytest.fixture(name="power1")
-def _power1(clean, guest):
-    guest(NAME, primary="node1", secondary="node2")
-    assert clean.play("instance_add", NAME).ok
-    return clean
 
 
 def returned(cluster, name):
@@ -26,10 +17,14 @@ def returned(cluster, name):
     cluster.degraded.discard(name)
 
 
-def test_power_cut_fencing_and_return(power1, counted):
-    cluster = power1
+def test_unreachable_dead_and_returned(clean, guest, counted):
+    cluster = clean
+    guest(NAME, primary="node1", secondary="node2")
+    assert cluster.play("instance_add", NAME).ok
+    only_unreachable_is_not_dead(cluster)
     watch = cluster.watch(NAME)
     try:
+        # the fence device proves the node off
         watch.wait_beyond(10)
         cluster.power_off("node1")
         cluster.degraded.add(NAME)
@@ -41,37 +36,36 @@ def test_power_cut_fencing_and_return(power1, counted):
         watch.wait_beyond(last)
         run = cluster.play("instance_failover", NAME, dead_node="node1")
         assert run.ok and run.changed == 0, run.text
-        fine, text = watch.verdict("/dev/drbd%d" % cluster.instance(NAME)["disks"][0]["nodes"]["node2"]["minor"], "node2", cluster.folder)
+        minor = cluster.instance(NAME)["disks"][0]["nodes"]["node2"]["minor"]
+        fine, text = watch.verdict("/dev/drbd%d" % minor, "node2", cluster.folder)
         assert fine, text
-
         cluster.power_on("node1")
         returned(cluster, NAME)
         assert cluster.violations() == []
-        watch.wait_beyond(watch.last)
+
+        # the operator names the dead node
+        last = watch.last
+        cluster.power_off("node2")
+        cluster.degraded.add(NAME)
+        run = cluster.play("instance_failover", NAME, dead_node="node2", fence=[])
+        assert run.ok and run.changed > 0 and cluster.violations() == [], run.text
+        assert cluster.instance(NAME)["primary"] == "node1"
+        cluster.power_on("node2")
+        returned(cluster, NAME)
+        assert cluster.violations() == []
     finally:
         watch.close()
 
 
-def test_only_unreachable_is_not_dead(power1):
-    cluster = power1
-    unfenced = {"fence": []}
+def only_unreachable_is_not_dead(cluster):
+    """Neither silence nor the operator's word moves a guest whose node still replicates."""
     cluster.lab("link", "node1", "control", "off")
     try:
-        run = cluster.play("instance_failover", NAME, **unfenced)
-        assert not run.ok and "only unreachable" in run.text and "gantry_dead_node=node1" in run.text
-        run = cluster.play("instance_failover", NAME, dead_node="node1", **unfenced)
-        assert not run.ok and "is not dead" in run.text, "the replication link is up, so the operator is wrong"
+        run = cluster.play("instance_failover", NAME, fence=[])
+        assert not run.ok and "only unreachable" in run.text and "gantry_dead_node=node1" in run.text, run.text
+        run = cluster.play("instance_failover", NAME, dead_node="node1", fence=[])
+        assert not run.ok and "is not dead" in run.text, run.text
     finally:
         cluster.lab("link", "node1", "control", "on")
+    cluster.ssh("node1", "true")
     assert cluster.violations() == []
-
-
-def test_the_operator_names_the_dead_node(power1):
-    cluster = power1
-    cluster.power_off("node1")
-    cluster.degraded.add(NAME)
-    run = cluster.play("instance_failover", NAME, dead_node="node1", fence=[])
-    assert run.ok and run.changed > 0 and cluster.violations() == [], run.text
-    assert cluster.instance(NAME)["primary"] == "node2"
-    cluster.power_on("node1")
-    returned(cluster, NAME)
