@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import threading
 import time
 
 from . import accelerator, config, host, image, inventory, node as nodes, ports
@@ -88,7 +89,8 @@ def up(
 def _restore(paths: Paths, node: str) -> bool:
     """Power, CPU and cables as in a node nobody has played with; True if anything had to be done."""
     changed = nodes.power_on(paths, node)
-    if nodes.power_status(paths, node) == "paused":
+    if nodes.power_status(paths, node) in ("paused", "frozen"):
+        # Of a frozen one this tells the reason.
         nodes.monitor(paths, node, "cont")
         changed = True
     for link, plugged in nodes.links(paths, node).items():
@@ -198,28 +200,44 @@ def answers(port: int, timeout: float = 2.0) -> bool:
 def wait(paths: Paths, lab: dict, timeout: float) -> None:
     """Waits until every node has booted and lets us in. Raises LabError with the console's last lines."""
     started = time.monotonic()
-    waiting = {node: own["ssh_port"] for node, own in sorted(lab["nodes"].items())}
+    waiting = sorted(lab["nodes"])
+    errors = []
+    stop = threading.Event()
+
+    def follow(node: str, port: int) -> None:
+        try:
+            while not stop.is_set():
+                # Patient: a connection given up and made anew is work for the node that it has no time for.
+                if answers(port, 10.0):
+                    _booted(paths, node, timeout - (time.monotonic() - started))
+                    waiting.remove(node)
+                    say(f"  {time.monotonic() - started:4.0f} s: {node} is up")
+                    return
+                if not nodes.alive(paths, node):
+                    raise LabError(f"{node} went off while it booted. Its console:\n{nodes.serial_tail(paths, node)}")
+                stop.wait(0.5)
+        except LabError as error:
+            errors.append(error)
+
+    for node, own in lab["nodes"].items():
+        threading.Thread(target=follow, args=(node, own["ssh_port"]), daemon=True).start()
     said = started
-    while waiting:
-        for node, port in list(waiting.items()):
-            if answers(port, 1.0):
-                _booted(paths, node, timeout - (time.monotonic() - started))
-                say(f"  {time.monotonic() - started:4.0f} s: {node} is up")
-                del waiting[node]
-            elif not nodes.alive(paths, node):
-                raise LabError(f"{node} went off while it booted. Its console:\n{nodes.serial_tail(paths, node)}")
-        if not waiting:
-            return
-        if time.monotonic() - started > timeout:
-            node = next(iter(waiting))
-            raise LabError(
-                f"{', '.join(waiting)} did not answer within {timeout:g} s. The console of {node}:\n"
-                f"{nodes.serial_tail(paths, node)}"
-            )
-        if time.monotonic() - said >= 5:
-            said = time.monotonic()
-            say(f"  {said - started:4.0f} s: waiting for {', '.join(waiting)}")
-        time.sleep(0.3)
+    try:
+        while waiting and not errors:
+            now = time.monotonic()
+            if now - started > timeout:
+                raise LabError(
+                    f"{', '.join(waiting)} did not answer within {timeout:g} s. The console of {waiting[0]}:\n"
+                    f"{nodes.serial_tail(paths, waiting[0])}"
+                )
+            if now - said >= 5:
+                said = now
+                say(f"  {now - started:4.0f} s: waiting for {', '.join(waiting)}")
+            time.sleep(0.1)
+    finally:
+        stop.set()
+    if errors:
+        raise errors[0]
 
 
 def _booted(paths: Paths, node: str, timeout: float) -> None:
@@ -281,7 +299,7 @@ def status(paths: Paths) -> dict:
             node: {
                 "power": nodes.power_status(paths, node),
                 "pid": nodes.alive(paths, node),
-                "ssh": answers(own["ssh_port"]),
+                "ssh": answers(own["ssh_port"], 5.0),
                 "ssh_port": own["ssh_port"],
                 "address": nodes.address(node),
                 "memory_mib": own["memory_mib"],

@@ -61,7 +61,7 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
     disk = "if=none,cache=unsafe,discard=unmap,detect-zeroes=unmap"
     kernel = [
         "root=/dev/vda rw rootfstype=ext4",
-        "console=ttyS0 quiet loglevel=4 systemd.show_status=1 panic=10",
+        "console=ttyS0 TERM=dumb quiet loglevel=4 systemd.show_status=1 panic=10",
         f"net.ifnames=0 systemd.hostname={node} systemd.machine_id={uuid}",
         # Nobody attacks a node through its own CPU here, and emulated mitigations are pure cost.
         "mitigations=off",
@@ -150,6 +150,24 @@ def kill(paths: Paths, pid: int, timeout: float = 10.0) -> None:
         os.close(handle)
 
 
+def frozen(pid: int) -> bool:
+    """Whether somebody stopped the process with a signal (SIGSTOP): it neither runs nor answers, and still exists."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except OSError:
+        return False
+
+
+def _on(paths: Paths, node: str) -> int:
+    """The process id of a node whose monitor can be asked. Raises LabError if it is off or frozen."""
+    pid = alive(paths, node)
+    if not pid:
+        raise LabError(f"{node} is off: script/lab power {node} on")
+    if frozen(pid):
+        raise LabError(f"QEMU of {node} was stopped by a signal from outside the lab: kill -CONT {pid}")
+    return pid
+
+
 def _lock(paths: Paths, node: str):
     paths.make_run()
     return config.lock(paths.run / f"{node}.lock", f"another command works on {node}")
@@ -218,8 +236,7 @@ def monitor(paths: Paths, node: str, command: str, **arguments_):
     """Runs one QMP command on a node that is on. Raises LabError."""
     load(paths, node)
     with _lock(paths, node):
-        if not alive(paths, node):
-            raise LabError(f"{node} is off: script/lab power {node} on")
+        _on(paths, node)
         with Qmp(paths.qmp(node)) as conversation:
             return conversation.execute(command, **arguments_)
 
@@ -231,17 +248,21 @@ def set_link(paths: Paths, node: str, link: str, plugged: bool) -> bool:
         state = links(paths, node)
         changed = state[link] != plugged
         state[link] = plugged
+        on = alive(paths, node) and _on(paths, node)
         config.write_json(paths.node(node) / "links.json", state)
-        if alive(paths, node):
+        if on:
             with Qmp(paths.qmp(node)) as conversation:
                 conversation.execute("set_link", name=LINKS[link], up=plugged)
         return changed
 
 
 def power_status(paths: Paths, node: str) -> str:
-    """on, paused or off. A node whose monitor does not answer is on: it may well be running."""
-    if not alive(paths, node):
+    """on, paused, frozen or off. A node whose monitor does not answer is on: it may well be running."""
+    pid = alive(paths, node)
+    if not pid:
         return "off"
+    if frozen(pid):
+        return "frozen"
     try:
         state = monitor(paths, node, "query-status")["status"]
     except QmpError:

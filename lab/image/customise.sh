@@ -4,6 +4,7 @@ set -eu
 
 echo "/dev/vda / ext4 errors=remount-ro 0 1" > /etc/fstab
 echo localhost > /etc/hostname
+echo LANG=C.UTF-8 > /etc/default/locale
 # systemd fills it in at boot, with the number that the lab gives each node.
 : > /etc/machine-id
 rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/apt/apt.conf.d/99mmdebstrap \
@@ -18,6 +19,7 @@ systemctl -q disable drbd.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.
 # Nor does anybody use a systemd of their own there, which would start anew with nearly every login.
 systemctl -q mask user@.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
-    systemd-networkd-wait-online.service
+    systemd-networkd-wait-online.service systemd-binfmt.service getty@tty1.service modprobe@drm.service \
+    modprobe@efi_pstore.service
 
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tarfile
@@ -125,6 +126,18 @@ def test_power_off_ends_the_process_and_only_that(paths, process, tmp_path):
 def test_a_silent_monitor_means_on(paths, process):
     assert nodes.power_status(paths, "node1") == "on"
     assert process.poll() is None
+
+
+def test_a_frozen_node_is_told_apart_and_can_still_be_cut(paths, process):
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    assert nodes.power_status(paths, "node1") == "frozen"
+    for call in (lambda: nodes.monitor(paths, "node1", "cont"), lambda: nodes.set_link(paths, "node1", "cluster", False)):
+        with pytest.raises(LabError, match=f"kill -CONT {process.pid}"):
+            call()
+    assert nodes.links(paths, "node1")["cluster"] is True
+    assert nodes.power_off(paths, "node1") is True
+    assert process.wait(10) == -9
 
 
 def test_down_finds_processes_the_state_has_forgotten(paths, process):
