@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import xml.etree.ElementTree
 
 import pytest
@@ -54,6 +55,9 @@ def _process(paths):
     started = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()", "-pidfile", str(pidfile)], stdin=subprocess.PIPE
     )
+    # The kernel shows a new program's arguments a moment after it has started.
+    while str(pidfile) not in pathlib.Path(f"/proc/{started.pid}/cmdline").read_text():
+        time.sleep(0.01)
     pidfile.write_text(f"{started.pid}\n")
     yield started
     started.stdin.close()
