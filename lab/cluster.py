@@ -44,7 +44,9 @@ def up(
                 f"lab {paths.name!r} runs {known['suite']}; for {suite} take another --name, or script/lab down first"
             )
         if count and count < len(known["nodes"]):
-            raise LabError(f"lab {paths.name!r} has {len(known['nodes'])} nodes and gives none back: script/lab down first")
+            raise LabError(
+                f"lab {paths.name!r} has {len(known['nodes'])} nodes and gives none back: script/lab down first"
+            )
         built = image.Image(pathlib.Path(known["image"]))
         if not built.ready:
             raise LabError(f"the image of lab {paths.name!r} is gone ({built.path}): script/lab down, then up")
@@ -244,7 +246,8 @@ def _booted(paths: Paths, node: str, timeout: float) -> None:
     """Logs in and waits for systemd to have started everything."""
     command = ssh_command(paths, node, ["systemctl", "is-system-running", "--wait"])
     # A connection that stays open in the background would keep our pipe open, too.
-    command[1:1] = ["-o", "BatchMode=yes", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ConnectTimeout=60"]
+    for option in ("BatchMode=yes", "ControlMaster=no", "ControlPath=none", "ConnectTimeout=60"):
+        command[1:1] = ["-o", option]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=max(timeout, 60)

@@ -48,7 +48,8 @@ def build(paths: Paths, lab: dict) -> dict:
             ],
         }
     trust, reuse = (
-        " ".join(f"-o {name}={quote(value)}" for name, value in part) for part in (trust_options(paths), reuse_options(paths))
+        " ".join(f"-o {name}={quote(value)}" for name, value in part)
+        for part in (trust_options(paths), reuse_options(paths))
     )
     return {
         "all": {
