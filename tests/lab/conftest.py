@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from lab.driver import ROOT, Cluster
+from lab.driver import CONSOLE, ROOT, Cluster
 
 #: Where the test guest's image lies on the nodes.
 IMAGE = "/srv/images/test-guest.img"
@@ -80,6 +80,9 @@ def _guest(cluster):
     def make(name, start=True, **variables):
         settings = {"memory": "32MiB", "disks": [{"size": "32MiB"}], "image": IMAGE}
         settings.update(variables)
+        for node in cluster.nodes:
+            # what an earlier guest of the same name said is not this one's
+            cluster.ssh(node, "rm -f %s*" % CONSOLE.format(name))
         cluster.declare(name, start=start, **settings)
         made.append(name)
         return name
