@@ -19,8 +19,8 @@ What is set up, and why so:
   activates the guests' volume groups, and a disk can no longer be made secondary. The filter goes into
   lvmlocal.conf, which LVM reads after lvm.conf, and keeps what the administrator filters. It is tried out on a copy
   of the configuration first: with a mistake in there no LVM command works any more.
-* **DRBD calls no helper program.** drbdadm as helper reads all resource files at each event; one broken file would
-  make the handler fail and another resource's resync stop.
+* **DRBD 8.4 calls the collection's helper** (drbd/helper.py), not drbdadm, which reads all resource files at each
+  event: one broken file would make a handler fail and another resource's resync stop. DRBD 9 calls none.
 * **The migration key opens libvirt and nothing else:** no shell, no forwarding, only from the peer's address. Who
   holds it controls libvirt on the peer, so the private key is root's. libvirt runs the ssh program for
   ``qemu+ssh``, which knows nothing of ``known_hosts`` in the URI: hence the file in ssh_config.d.
@@ -37,6 +37,7 @@ import tempfile
 from ansible_collections.gantry.cluster.plugins.module_utils import generation
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_checks as checks
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper as drbd_helper
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 
@@ -330,14 +331,23 @@ def setup_drbd(executor, wanted, files, seen):
     :returns: reasons for a reboot.
     """
     drbd, count = seen["drbd"], wanted["drbd_minor_count"]
-    helper = texts.helper_program(texts.parse_version(drbd["version"] or ""))
+    helper = helper_program(drbd["version"])
     if not drbd["loaded"]:
         argv = ["modprobe", "drbd", "usermode_helper=" + helper]
         if count is not None:
             argv.append("minor_count=%d" % count)
-        executor.change("load the kernel module drbd", argv)
+        try:
+            executor.change("load the kernel module drbd", argv)
+        except GantryError as refused:
+            raise GantryError(
+                "The kernel of this node does not take the DRBD module", found=refused.found or refused.what,
+                expected="'modprobe drbd' to work", code="no_drbd",
+                mend="look for drbd in /etc/modprobe.d, and in 'dmesg' (Secure Boot refuses unsigned modules)",
+            ) from refused
         if not executor.check_mode:
             checks.check_drbd_version(drbd_version(files))
+    if helper == drbd_helper.PATH:
+        write(executor, files, helper, drbd_helper.TEXT, 0o755)  # before the module is told to call it
     write(executor, files, texts.DRBD_MODULES_LOAD, texts.HEADER + "drbd\n", 0o644)
     write(executor, files, texts.DRBD_MODPROBE, texts.drbd_modprobe_text(helper, count), 0o644)
     if drbd["loaded"] and drbd["helper"] != helper:
@@ -354,6 +364,14 @@ def setup_drbd(executor, wanted, files, seen):
     if drbd["loaded"] and count is not None and drbd["minor_count"] not in (None, str(count)):
         return ["drbd_minor_count counts from the next boot: now %s, then %d" % (drbd["minor_count"], count)]
     return []
+
+
+def helper_program(version):
+    """DRBD's ``usermode_helper``: ours in 8.4, none in 9, which has a word for that.
+
+    :param version: the module's, or None.
+    """
+    return "disabled" if texts.parse_version(version or "") >= (9,) else drbd_helper.PATH
 
 
 def write_value(path, value):

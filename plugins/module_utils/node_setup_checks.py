@@ -21,7 +21,8 @@ _VG = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,126}\Z")
 
 def bad(option, found, expected, code="bad_option"):
     """The refusal of an option's value."""
-    return GantryError("The option %s cannot be used" % option, found=found, expected=expected, code=code)
+    return GantryError("The option %s cannot be used" % option, found=str(found) or "nothing", expected=expected,
+                       mend="correct the option", code=code)
 
 
 def check_options(options):
@@ -237,8 +238,11 @@ def check_user(wanted, seen):
             mend="choose another migration_user for the cluster", code="foreign_user",
         )
     if seen["libvirt_group"] is None:
-        raise GantryError("There is no group libvirt on this node", expected="the group that may use libvirt's socket",
-                          mend="apt install --reinstall libvirt-daemon-system", code="no_libvirt")
+        raise GantryError(
+            "There is no group libvirt on this node", found="no such group",
+            expected="the group that may use libvirt's socket",
+            mend="apt install --reinstall libvirt-daemon-system", code="no_libvirt",
+        )
 
 
 def hidden_groups(before, after):

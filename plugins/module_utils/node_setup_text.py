@@ -183,21 +183,12 @@ def parse_lvm_strings(text, key):
     return [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r'"((?:[^"\\]|\\.)*)"', found.group(1))]
 
 
-def helper_program(version):
-    """DRBD's ``usermode_helper``: a program that says yes in 8.4; DRBD 9 can be told to call none.
-
-    :param version: tuple of ints.
-    """
-    return "disabled" if version >= (9,) else "/bin/true"
-
-
 def drbd_modprobe_text(helper, minor_count=None):
     """The module's parameters when it is loaded."""
     options = "options drbd usermode_helper=%s" % helper
     if minor_count is not None:
         options += " minor_count=%d" % minor_count
-    why = "# drbdadm as helper would read every resource file at each event, and fail with any broken one.\n"
-    return HEADER + why + options + "\n"
+    return HEADER + options + "\n"
 
 
 def drbd_common_text():
@@ -246,9 +237,9 @@ def stop_script_text(patience):
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 patience=%(patience)d
 
-# libvirt keeps one such file for each guest. Without any there is no need to wake the daemon.
+# libvirt keeps one such file for each guest that runs. Without any there is no need to wake the daemon.
 any_guest() {
-    for file in /run/libvirt/qemu/*.pid; do
+    for file in /run/libvirt/qemu/*.xml; do
         if [ -e "$file" ]; then return 0; fi
     done
     return 1

@@ -24,8 +24,8 @@ description:
     and the logical volumes of O(vg)), so that it cannot find and activate a volume group inside a guest. The
     administrator's own patterns are kept. The filter is tried out on a copy of LVM's configuration first, and read
     back from LVM afterwards.
-  - DRBD's C(usermode_helper) is switched off, in the running module too. Its C(global_common.conf) is written only if
-    it is the distribution's own and lacks C(usage-count no).
+  - DRBD's C(usermode_helper) becomes the collection's own (with DRBD 9, none), in the running module too. DRBD's
+    C(global_common.conf) is written only if it is the distribution's own and lacks C(usage-count no).
   - The migration account can be used for libvirt's C(virt-ssh-helper) only, from the peers' addresses; it has no
     shell session, no forwarding and no password. Who holds a node's migration key controls libvirt on its peers.
 extends_documentation_fragment:

@@ -16,22 +16,26 @@ import subprocess
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor, Result
+from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor, Result, read_text
 
 DRBD_COMMON = "global {\n\tusage-count no;\n\tudev-always-use-vnr; # as explicit volumes\n}\ncommon {\n}\n"
 
 FILES = {
     "etc/drbd.conf": '# example\ninclude "drbd.d/global_common.conf";\ninclude "drbd.d/*.res";\n',
     "etc/drbd.d/global_common.conf": DRBD_COMMON,
-    "etc/lvm/lvm.conf": "devices {\n\t# global_filter = [ \"a|.*|\" ]\n}\n",
-    "etc/lvm/lvmlocal.conf": "local {\n\t# system_id = \"\"\n}\n",
+    "etc/lvm/lvm.conf": 'devices {\n\t# global_filter = [ "a|.*|" ]\n}\n',
+    "etc/lvm/lvmlocal.conf": 'local {\n\t# system_id = ""\n}\n',
     "etc/default/libvirt-guests": "# ON_BOOT=ignore\n#ON_SHUTDOWN=shutdown\n",
     "etc/hosts": "127.0.0.1\tlocalhost\n127.0.1.1\tnode1\n",
     "etc/ssh/ssh_config": "Include /etc/ssh/ssh_config.d/*.conf\n",
     "etc/ssh/ssh_host_ed25519_key.pub": "ssh-ed25519 "
     "AAAAC3NzaC1lZDI1NTE5AAAAIJrdLUX6TgAz5O60QRCwOsZPFCQy56+NaDI/zy6wBQsp root@node1\n",
-    "usr/bin/virsh": "", "usr/bin/virt-ssh-helper": "", "usr/sbin/drbdadm": "",
-    "run/systemd/system/.keep": "", "etc/modprobe.d/.keep": "", "etc/modules-load.d/.keep": "",
+    "usr/bin/virsh": "",
+    "usr/bin/virt-ssh-helper": "",
+    "usr/sbin/drbdadm": "",
+    "run/systemd/system/.keep": "",
+    "etc/modprobe.d/.keep": "",
+    "etc/modules-load.d/.keep": "",
 }
 
 
@@ -52,8 +56,10 @@ class Server:
         for path, text in FILES.items():
             self.write(path, text)
         self.units = {
-            "libvirtd.service": ["loaded", "active", "enabled"], "libvirtd.socket": ["loaded", "active", "enabled"],
-            "libvirt-guests.service": ["loaded", "active", "enabled"], "drbd.service": ["loaded", "inactive", "disabled"],
+            "libvirtd.service": ["loaded", "active", "enabled"],
+            "libvirtd.socket": ["loaded", "active", "enabled"],
+            "libvirt-guests.service": ["loaded", "active", "enabled"],
+            "drbd.service": ["loaded", "inactive", "disabled"],
         }
         self.groups = {"gantry": ["/dev/vdb"]}
         self.guest_groups = {}  # volume groups inside guests' disks: {name: [device]}
@@ -119,23 +125,19 @@ class Server:
 
     # LVM
 
-    def filter_in(self, folder):
-        """The filter in force with the configuration of a folder; LVM shows a list of one as a string."""
-        patterns = []
+    def lvm_filter(self, environment=None):
+        """The filter in force: lvmlocal.conf wins over lvm.conf, and in a file the last one."""
+        folder, patterns = (environment or {}).get("LVM_SYSTEM_DIR", self.path("etc/lvm")), []
         for name in ("lvm.conf", "lvmlocal.conf"):
-            plain = texts.without_comments(self.text(os.path.join(folder, name))) if os.path.exists(
-                self.path(os.path.join(folder, name))) else ""
-            found = re.findall(r"global_filter\s*=\s*(.*)", plain)
+            path = os.path.join(folder, name)
+            found = re.findall(r"global_filter\s*=\s*(.*)", texts.without_comments(read_text(path) or ""))
             if found:
                 patterns = re.findall(r'"([^"]*)"', found[-1])
         return self.lvm_overruled or patterns
 
-    def _folder(self, environment):
-        return environment.get("LVM_SYSTEM_DIR", self.path("etc/lvm"))
-
     def do_lvmconfig(self, words, environment):
-        """The filter."""
-        patterns = self.filter_in(self._folder(environment))
+        """The filter; a list of one is shown as a string."""
+        patterns = self.lvm_filter(environment)
         if not patterns and "full" not in words:
             return Result(5, "", "  Configuration node devices/global_filter not found\n")
         patterns = patterns or ["a|.*|"]
@@ -144,12 +146,19 @@ class Server:
 
     def do_vgs(self, words, environment):
         """The volume groups on devices that the filter lets in."""
-        patterns, rows = self.filter_in(self._folder(environment)), []
+        patterns, rows = self.lvm_filter(environment), []
         for name, devices in list(self.groups.items()) + list(self.guest_groups.items()):
             seen = [device for device in devices if texts.lvm_admits(patterns, [device])]
             for device in seen:
-                rows.append({"vg_name": name, "vg_size": "2044.00", "vg_free": "2000.00", "pv_name": device,
-                             "vg_missing_pv_count": str(len(devices) - len(seen))})
+                rows.append(
+                    {
+                        "vg_name": name,
+                        "vg_size": "2044.00",
+                        "vg_free": "2000.00",
+                        "pv_name": device,
+                        "vg_missing_pv_count": str(len(devices) - len(seen)),
+                    }
+                )
         return Result(0, json.dumps({"report": [{"vg": rows}], "log": []}), "")
 
     def do_lvs(self, words, environment):
@@ -237,7 +246,10 @@ class Server:
 
     def do_ip(self, words, environment):
         """The addresses."""
-        links = [{"ifname": "lo", "addr_info": [{"local": "127.0.0.1"}, {"local": "::1"}]}, {"ifname": "eth9", "addr_info": [{}]}]
+        links = [
+            {"ifname": "lo", "addr_info": [{"local": "127.0.0.1"}, {"local": "::1"}]},
+            {"ifname": "eth9", "addr_info": [{}]},
+        ]
         for number, address in enumerate(self.addresses):
             links.append({"ifname": "eth%d" % number, "addr_info": [{"family": "inet", "local": address}]})
         return Result(0, json.dumps(links), "")
@@ -255,7 +267,9 @@ class Server:
 
     def do_ssh_keygen(self, words, environment):
         """The real one."""
-        done = subprocess.run(["ssh-keygen"] + words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["ssh-keygen"] + words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     def do_ssh(self, words, environment):
@@ -287,8 +301,17 @@ class Commands(Executor):
 
 def options(**changed):
     """The module's parameters with their defaults."""
-    base = {"name": "node1", "address": "10.77.0.11", "vg": "gantry", "vg_min_size_mib": 0, "migration_user": "gantry-migrate",
-            "lvm_reject": [], "drbd_minor_count": None, "shutdown_timeout": 120, "peers": None}
+    base = {
+        "name": "node1",
+        "address": "10.77.0.11",
+        "vg": "gantry",
+        "vg_min_size_mib": 0,
+        "migration_user": "gantry-migrate",
+        "lvm_reject": [],
+        "drbd_minor_count": None,
+        "shutdown_timeout": 120,
+        "peers": None,
+    }
     return dict(base, **changed)
 
 

@@ -19,8 +19,13 @@ KEY2 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDeBNXguVA5XJJchjLoin6pwwL/68SwHomns
 
 def peer(number, **changed):
     """A peer as check_peers leaves it."""
-    entry = {"name": "node%d" % number, "hostname": "node%d" % number, "address": "10.77.0.1%d" % number,
-             "ssh_host_keys": [KEY1], "migration_public_key": KEY2}
+    entry = {
+        "name": "node%d" % number,
+        "hostname": "node%d" % number,
+        "address": "10.77.0.1%d" % number,
+        "ssh_host_keys": [KEY1],
+        "migration_public_key": KEY2,
+    }
     return dict(entry, **changed)
 
 
@@ -50,9 +55,10 @@ def test_block_stays_in_its_place():
     assert texts.with_last_block(text, ["new"]) == "one\ntwo\n%s\nnew\n%s\n" % (texts.BEGIN, texts.END)
 
 
-@pytest.mark.parametrize("text", [
-    texts.BEGIN + "\nbody\n", "one\n" + texts.END + "\n", texts.BEGIN + "\n" + texts.BEGIN + "\n" + texts.END + "\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [texts.BEGIN + "\nbody\n", "one\n" + texts.END + "\n", texts.BEGIN + "\n" + texts.BEGIN + "\n" + texts.END + "\n"],
+)
 def test_block_with_a_single_marker_is_refused(text):
     """Where the block ends is unknown: nothing of the administrator's may be lost."""
     with pytest.raises(GantryError) as caught:
@@ -62,13 +68,21 @@ def test_block_with_a_single_marker_is_refused(text):
 
 # --- LVM
 
+
 def test_lvm_rejects_fit_the_names_of_one_group_only():
     """Hyphens are doubled in mapper names; dots and pluses are no wildcards."""
     rejects = texts.lvm_rejects("a-b.c+d")
     assert rejects == ["r|^/dev/drbd|", "r|^/dev/a-b[.]c[+]d/|", "r|^/dev/mapper/a--b[.]c[+]d-[^-]|"]
     for hidden in ("/dev/drbd0", "/dev/drbd/by-res/x/0", "/dev/a-b.c+d/x", "/dev/mapper/a--b.c+d-x"):
         assert not texts.lvm_admits(rejects, [hidden, "/dev/dm-3"])
-    for seen in ("/dev/sda2", "/dev/a-bxc+d/x", "/dev/a-b.c+d2/x", "/dev/mapper/a--b.c+d--e-x", "/dev/mapper/a-b", "/dev/md0"):
+    for seen in (
+        "/dev/sda2",
+        "/dev/a-bxc+d/x",
+        "/dev/a-b.c+d2/x",
+        "/dev/mapper/a--b.c+d--e-x",
+        "/dev/mapper/a-b",
+        "/dev/md0",
+    ):
         assert texts.lvm_admits(rejects, [seen])
 
 
@@ -104,19 +118,21 @@ def test_lvm_admits_by_any_name():
 def test_lvm_local_text_and_its_answer():
     """The file, and what LVM says of it."""
     text = texts.lvm_local_text("local {\n}\n", ["r|^/dev/drbd|", "r|^/dev/x/|"])
-    assert text == (
-        "local {\n}\n%s\n# LVM on this host keeps off the guests' disks. The administrator's own patterns from lvm.conf "
-        "follow ours.\ndevices {\n\tglobal_filter = [ \"r|^/dev/drbd|\", \"r|^/dev/x/|\" ]\n}\n%s\n" % (texts.BEGIN, texts.END))
+    assert text.startswith("local {\n}\n%s\n#" % texts.BEGIN)
+    assert text.endswith('\ndevices {\n\tglobal_filter = [ "r|^/dev/drbd|", "r|^/dev/x/|" ]\n}\n%s\n' % texts.END)
     assert texts.lvm_local_text(text, ["r|^/dev/drbd|", "r|^/dev/x/|"]) == text
 
 
-@pytest.mark.parametrize("text, expected", [
-    ('global_filter=["r|^/dev/drbd|","r|^/dev/gantry/|"]\n', ["r|^/dev/drbd|", "r|^/dev/gantry/|"]),
-    ('global_filter="r|one|"\n', ["r|one|"]),
-    ('global_filter=["r|a\\\\.b|"]\n', ["r|a\\.b|"]),
-    ("  WARNING: Ignoring duplicate config value: global_filter\nglobal_filter=\"r|x|\"\n", ["r|x|"]),
-    ("", []),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ('global_filter=["r|^/dev/drbd|","r|^/dev/gantry/|"]\n', ["r|^/dev/drbd|", "r|^/dev/gantry/|"]),
+        ('global_filter="r|one|"\n', ["r|one|"]),
+        ('global_filter=["r|a\\\\.b|"]\n', ["r|a\\.b|"]),
+        ('  WARNING: Ignoring duplicate config value: global_filter\nglobal_filter="r|x|"\n', ["r|x|"]),
+        ("", []),
+    ],
+)
 def test_parse_lvm_strings(text, expected):
     """As lvmconfig prints them."""
     assert texts.parse_lvm_strings(text, "global_filter") == expected
@@ -124,29 +140,29 @@ def test_parse_lvm_strings(text, expected):
 
 # --- DRBD
 
-def test_helper_program():
-    """8.4 has no word for none."""
-    assert texts.helper_program((8, 4, 11)) == "/bin/true"
-    assert texts.helper_program((9, 2, 12)) == "disabled"
-    assert texts.helper_program(()) == "/bin/true"
-
 
 def test_drbd_modprobe_text():
     """One options line, and the number of minors only if it was given."""
     assert texts.drbd_modprobe_text("/bin/true").splitlines()[-1] == "options drbd usermode_helper=/bin/true"
-    assert texts.drbd_modprobe_text("disabled", 200).splitlines()[-1] == "options drbd usermode_helper=disabled minor_count=200"
+    assert (
+        texts.drbd_modprobe_text("disabled", 200).splitlines()[-1]
+        == "options drbd usermode_helper=disabled minor_count=200"
+    )
 
 
-@pytest.mark.parametrize("text, pristine, verdict", [
-    (None, False, "write"),
-    ("global {\n\tusage-count no;\n}\n", False, "keep"),
-    ("global { usage-count no ; }", True, "keep"),
-    ("global {\n\tusage-count yes;\n}\n", True, "write"),
-    ("global {\n\t# usage-count no;\n}\n", True, "write"),
-    ("global {\n\tusage-count ask;\n}\n", False, "report"),
-    (texts.HEADER + "global {\n}\n", False, "write"),
-    (texts.drbd_common_text(), False, "write"),
-])
+@pytest.mark.parametrize(
+    "text, pristine, verdict",
+    [
+        (None, False, "write"),
+        ("global {\n\tusage-count no;\n}\n", False, "keep"),
+        ("global { usage-count no ; }", True, "keep"),
+        ("global {\n\tusage-count yes;\n}\n", True, "write"),
+        ("global {\n\t# usage-count no;\n}\n", True, "write"),
+        ("global {\n\tusage-count ask;\n}\n", False, "report"),
+        (texts.HEADER + "global {\n}\n", False, "write"),
+        (texts.drbd_common_text(), False, "write"),
+    ],
+)
 def test_drbd_common_verdict(text, pristine, verdict):
     """Only nobody's file is written."""
     assert texts.drbd_common_verdict(text, pristine) == verdict
@@ -160,15 +176,23 @@ def test_is_conffile():
     assert not texts.is_conffile("", "/etc/x", "hello")
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("8.4.11\n", (8, 4, 11)), ("9.2.12-1", (9, 2, 12)), ("version: 8.4.2 (api:1", (8, 4, 2)), ("8.4", (8, 4)), ("", ()),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("8.4.11\n", (8, 4, 11)),
+        ("9.2.12-1", (9, 2, 12)),
+        ("version: 8.4.2 (api:1", (8, 4, 2)),
+        ("8.4", (8, 4)),
+        ("", ()),
+    ],
+)
 def test_parse_version(text, expected):
     """Numbers to compare."""
     assert texts.parse_version(text) == expected
 
 
 # --- the way down
+
 
 def test_stop_script_is_a_shell_script():
     """sh itself reads it; the patience is in it."""
@@ -188,11 +212,15 @@ def test_guests_default_text_has_the_last_word():
     """A shell reads the file: the last assignment counts."""
     text = texts.guests_default_text("ON_BOOT=start\nON_SHUTDOWN=suspend\nSHUTDOWN_TIMEOUT=60\n")
     script = text + 'echo "$ON_BOOT $ON_SHUTDOWN $SHUTDOWN_TIMEOUT"\n'
-    assert subprocess.run(["sh"], input=script, text=True, capture_output=True, check=True).stdout == "ignore shutdown 60\n"
+    assert (
+        subprocess.run(["sh"], input=script, text=True, capture_output=True, check=True).stdout
+        == "ignore shutdown 60\n"
+    )
     assert texts.guests_default_text(text) == text
 
 
 # --- trust
+
 
 def test_authorized_keys_text():
     """One line each peer, from its address, for one command; not for the node itself, not without a key."""
@@ -207,7 +235,9 @@ def test_known_hosts_text():
     """Every name and address, every key, sorted."""
     peers = [peer(2, hostname="n2", ssh_host_keys=[KEY2, KEY1]), peer(1), peer(3, ssh_host_keys=[])]
     assert texts.known_hosts_text(peers, "node1").splitlines()[1:] == [
-        "10.77.0.12,n2,node2 " + KEY2, "10.77.0.12,n2,node2 " + KEY1]
+        "10.77.0.12,n2,node2 " + KEY2,
+        "10.77.0.12,n2,node2 " + KEY1,
+    ]
 
 
 def test_known_hosts_text_for_ssh(tmp_path):
@@ -215,14 +245,22 @@ def test_known_hosts_text_for_ssh(tmp_path):
     path = tmp_path / "known_hosts"
     path.write_text(texts.known_hosts_text(PEERS, "node1"), encoding="utf-8")
     for name, expected in (("10.77.0.12", 0), ("node3", 0), ("node1", 1)):
-        assert subprocess.run(["ssh-keygen", "-F", name, "-f", path], capture_output=True, check=False).returncode == expected
+        assert (
+            subprocess.run(["ssh-keygen", "-F", name, "-f", path], capture_output=True, check=False).returncode
+            == expected
+        )
 
 
 def test_hosts_text():
     """A block at the end; Debian's own loopback name is left alone without a word."""
     text, warnings = texts.hosts_text("127.0.0.1 localhost\n127.0.1.1 node1\n", PEERS, "node1")
     assert text.splitlines()[2:] == [
-        texts.BEGIN, "10.77.0.11\tnode1", "10.77.0.12\tnode2", "10.77.0.13\tnode3", texts.END]
+        texts.BEGIN,
+        "10.77.0.11\tnode1",
+        "10.77.0.12\tnode2",
+        "10.77.0.13\tnode3",
+        texts.END,
+    ]
     assert warnings == []
     assert texts.hosts_text(text, PEERS, "node1") == (text, [])
 
@@ -233,7 +271,10 @@ def test_hosts_text_names_that_are_there_already():
     text, warnings = texts.hosts_text(before, PEERS, "node1")
     assert text == before + "%s\n10.77.0.13\tnode3\n%s\n" % (texts.BEGIN, texts.END)
     assert len(warnings) == 1 and "192.0.2.3" in warnings[0] and "node3" in warnings[0]
-    assert texts.hosts_text("10.77.0.11 node1\n10.77.0.12 node2\n10.77.0.13 node3\n", PEERS, "node1")[0].count("gantry") == 0
+    assert (
+        texts.hosts_text("10.77.0.11 node1\n10.77.0.12 node2\n10.77.0.13 node3\n", PEERS, "node1")[0].count("gantry")
+        == 0
+    )
     assert texts.hosts_text("fd00::3 node3\n", PEERS, "node1")[1] == []
 
 
@@ -248,10 +289,20 @@ def test_clean_key():
     assert texts.clean_key(KEY1 + " root@node1\n") == KEY1
 
 
-@pytest.mark.parametrize("key", [
-    "", "ssh-ed25519", "ssh-ed25519 not!base64", KEY1.replace("ssh-ed25519 ", "ssh-rsa "), KEY1 + "\n" + KEY2,
-    'command="x" ' + KEY1, "-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-dss AAAA", "ssh-ed25519 AAAA\u00e4",
-])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "ssh-ed25519",
+        "ssh-ed25519 not!base64",
+        KEY1.replace("ssh-ed25519 ", "ssh-rsa "),
+        KEY1 + "\n" + KEY2,
+        'command="x" ' + KEY1,
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "ssh-dss AAAA",
+        "ssh-ed25519 AAAA\u00e4",
+    ],
+)
 def test_clean_key_refuses(key):
     """Anything that is not one public key on one line."""
     with pytest.raises(ValueError):
@@ -270,18 +321,27 @@ def test_clean_key_never_lets_a_line_through(text):
 
 # --- what tools answer
 
+
 def test_parse_units():
     """Several units in one answer."""
     units = texts.parse_units("Id=a.service\nLoadState=masked\nUnitFileState=masked\n\nId=b.socket\nLoadState=loaded\n")
-    assert units == {"a.service": {"Id": "a.service", "LoadState": "masked", "UnitFileState": "masked"},
-                     "b.socket": {"Id": "b.socket", "LoadState": "loaded"}}
+    assert units == {
+        "a.service": {"Id": "a.service", "LoadState": "masked", "UnitFileState": "masked"},
+        "b.socket": {"Id": "b.socket", "LoadState": "loaded"},
+    }
     assert texts.parse_units("") == {}
 
 
 def test_daemon_of():
     """The monolithic daemon, else the modular one."""
-    assert texts.daemon_of({"libvirtd.service": {"LoadState": "loaded"}, "virtqemud.service": {"LoadState": "loaded"}}) == "libvirtd"
-    assert texts.daemon_of({"libvirtd.service": {"LoadState": "not-found"}, "virtqemud.service": {"LoadState": "loaded"}}) == "virtqemud"
+    assert (
+        texts.daemon_of({"libvirtd.service": {"LoadState": "loaded"}, "virtqemud.service": {"LoadState": "loaded"}})
+        == "libvirtd"
+    )
+    assert (
+        texts.daemon_of({"libvirtd.service": {"LoadState": "not-found"}, "virtqemud.service": {"LoadState": "loaded"}})
+        == "virtqemud"
+    )
     assert texts.daemon_of({"libvirtd.service": {"LoadState": "masked"}}) is None
 
 
@@ -297,25 +357,33 @@ def test_parse_groups():
 
 def test_parse_account_and_group():
     """getent's lines, and its silence."""
-    assert texts.parse_account("u:x:999:998:c:/home:/bin/sh\n") == {"uid": 999, "gid": "998", "home": "/home", "shell": "/bin/sh"}
+    assert texts.parse_account("u:x:999:998:c:/home:/bin/sh\n") == {
+        "uid": 999,
+        "gid": "998",
+        "home": "/home",
+        "shell": "/bin/sh",
+    }
     assert texts.parse_account("") is None
     assert texts.parse_group("libvirt:x:108:\n") == {"gid": "108", "members": []}
     assert texts.parse_group("libvirt:x:108:a,b\n") == {"gid": "108", "members": ["a", "b"]}
     assert texts.parse_group("") is None
 
 
-@pytest.mark.parametrize("text, count", [
-    ("pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys\nforcecommand none\n", 0),
-    ("pubkeyauthentication no\n", 1),
-    ("authorizedkeysfile /etc/ssh/keys/%u\n", 1),
-    ("authorizedkeysfile none\n", 1),
-    ("forcecommand internal-sftp\n", 1),
-    ("allowusers root\nallowusers admin\n", 1),
-    ("allowusers root\nallowusers gantry-*@10.77.0.*\n", 0),
-    ("allowgroups sudo\n", 1),
-    ("allowgroups sudo libvirt\n", 0),
-    ("", 0),
-])
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        ("pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys\nforcecommand none\n", 0),
+        ("pubkeyauthentication no\n", 1),
+        ("authorizedkeysfile /etc/ssh/keys/%u\n", 1),
+        ("authorizedkeysfile none\n", 1),
+        ("forcecommand internal-sftp\n", 1),
+        ("allowusers root\nallowusers admin\n", 1),
+        ("allowusers root\nallowusers gantry-*@10.77.0.*\n", 0),
+        ("allowgroups sudo\n", 1),
+        ("allowgroups sudo libvirt\n", 0),
+        ("", 0),
+    ],
+)
 def test_sshd_findings(text, count):
     """What keeps the migration user out."""
     assert len(texts.sshd_findings(text, "gantry-migrate")) == count
@@ -324,7 +392,10 @@ def test_sshd_findings(text, count):
 def test_multipath_findings():
     """Only the blacklist counts."""
     assert texts.multipath_findings('defaults {\n}\nblacklist {\n\tdevnode "^drbd[0-9]+"\n}\n') == []
-    assert len(texts.multipath_findings('blacklist {\n\tdevnode "^vd"\n}\nblacklist_exceptions {\n\tdevnode "^drbd"\n}\n')) == 1
+    assert (
+        len(texts.multipath_findings('blacklist {\n\tdevnode "^vd"\n}\nblacklist_exceptions {\n\tdevnode "^drbd"\n}\n'))
+        == 1
+    )
 
 
 def test_libvirt_version():
