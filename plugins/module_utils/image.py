@@ -94,6 +94,11 @@ def _write_now(executor, image, device):
         executor.read(["qemu-img", "convert", "-n", "-t", "none", "-f", image["format"], "-O", "raw", image["path"], device])
     finally:
         executor.timeout = before
+    flush(device)
+
+
+def flush(device):
+    """Have everything written to the device on stable storage."""
     descriptor = os.open(device, os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -18,7 +18,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils.executor import rea
 
 #: Lines of the kernel's log that say why a connection was given up.
 _REASONS = re.compile(
-    r"split-brain|unrelated data|incompatible|authentication of peer failed|cram-hmac|refused|sides? .* outdated",
+    r"split-brain detected|unrelated data|incompatible|authentication of peer failed|peer failed to authenticate",
     re.IGNORECASE)
 
 
@@ -193,10 +193,11 @@ def _command(proc, pid):
         return "process"
 
 
-def reasons(executor, name):
+def reasons(executor, name, minor):
     """The kernel's last words on why the resource's connection was given up; empty when it says nothing."""
     answer = executor.read(["dmesg"], ok=None)
-    lines = [line.strip() for line in answer.out.splitlines() if name in line and _REASONS.search(line)]
+    ours = re.compile(r"drbd (?:%s|drbd%d)[: /]|block drbd%d:" % (re.escape(name), minor, minor))
+    lines = [line.strip() for line in answer.out.splitlines() if ours.search(line) and _REASONS.search(line)]
     return "; ".join(lines[-2:])
 
 

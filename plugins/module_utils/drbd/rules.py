@@ -79,6 +79,19 @@ def _refuse_disk(state):
     )
 
 
+def gave_up(state, reasons=""):
+    """The refusal for a connection that DRBD gave up.
+
+    :param reasons: what the kernel's log says of it, if anything.
+    """
+    return refusal(
+        "stand_alone", "the connection was given up (%s)%s" % (
+            in_words(state), "; the kernel says: " + reasons if reasons else ""), "Connected",
+        "both copies may have changed since they last met (split brain): look at the kernel's log of both nodes"
+        " and at 'drbdadm show-gi', decide which copy to keep, and reconnect",
+    )
+
+
 def may_promote(state, peer_dead=False, dual=False, new=False):
     """Refusal to make the resource primary here, or None.
 
@@ -104,15 +117,12 @@ def may_promote(state, peer_dead=False, dual=False, new=False):
             )
         return None
     if state["connection"] == "StandAlone":
-        return refusal(
-            "stand_alone", "the connection was given up (%s)" % in_words(state), "Connected",
-            "both copies may have changed since they last met (split brain): look at the kernel's log of both nodes"
-            " and at 'drbdadm show-gi', decide which copy to keep, and reconnect",
-        )
+        return gave_up(state)
     if state["connection"] != "Connected":
         return refusal(
             "not_connected", "the peer does not answer (%s)" % in_words(state), "Connected",
-            "bring the other node or the link back; if that node is proven to be off use instance_failover",
+            "bring the other node or the link back, or see there whether it gave the connection up; if that node is"
+            " proven to be off use instance_failover",
         )
     if not settled(state):
         return refusal(

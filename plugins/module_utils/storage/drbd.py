@@ -324,11 +324,9 @@ class Drbd(Backend):
             self._refuse_stand_alone(state)
 
     def _refuse_stand_alone(self, state):
-        refused = rules.may_promote(dict(state, disk="UpToDate", role="Secondary", suspended=False))
-        reasons = commands.reasons(self.executor, self.name)
-        if reasons:
-            refused["found"] += "; the kernel says: " + reasons
-        raise GantryError("DRBD resource %s is not connected to its peer" % self.name, **refused)
+        self.refuse(
+            "DRBD resource %s is not connected to its peer" % self.name,
+            rules.gave_up(state, commands.reasons(self.executor, self.name, self.minor)))
 
     def _wait(self, done, seconds):
         """Read until ``done(state)`` or the time is over. Returns the last state."""
