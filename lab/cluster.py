@@ -110,7 +110,7 @@ def _key(path: pathlib.Path, comment: str) -> None:
     path.unlink(missing_ok=True)
     done = subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise LabError(f"ssh-keygen failed: {done.stderr.strip() or done.stdout.strip()}")
@@ -163,7 +163,7 @@ def _prepare(paths: Paths, lab: dict, node: str, own: dict) -> None:
     done = subprocess.run(
         [host.find("qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b",
          str(pathlib.Path(lab["image"]) / "rootfs.raw"), str(folder / "root.qcow2")],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise LabError(f"qemu-img failed: {done.stderr.strip()}")
@@ -250,7 +250,7 @@ def _booted(paths: Paths, node: str, timeout: float) -> None:
         command[1:1] = ["-o", option]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=max(timeout, 60)
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=max(timeout, 60)
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{node} does not finish booting. Its console:\n{nodes.serial_tail(paths, node)}") from error

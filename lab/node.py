@@ -206,7 +206,7 @@ def power_on(paths: Paths, node: str) -> bool:
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                start_new_session=True, timeout=60, cwd="/",
+                start_new_session=True, timeout=60, cwd="/", check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise LabError(f"{node} did not start: {error}") from error

@@ -19,11 +19,11 @@ GREETING = {"QMP": {"version": {}, "capabilities": []}}
 class Server:
     """Speaks line by line: sends `first`, then for each command what `answer` makes of it."""
 
-    def __init__(self, folder, answer, first=GREETING):
+    def __init__(self, folder, answer, first=None):
         self.path = folder / "qmp"
         self.seen = []
         self._answer = answer
-        self._first = first
+        self._first = first or GREETING
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
         self._listener.listen()
