@@ -111,11 +111,19 @@ class Paths:
     def make_run(self) -> None:
         """Makes the folder for sockets. Raises LabError if somebody else got there first."""
         top = self.run.parent
-        top.mkdir(mode=0o700, exist_ok=True)
-        info = top.lstat()
+        try:
+            top.mkdir(mode=0o700, exist_ok=True)
+            info = top.lstat()
+        except FileNotFoundError:
+            # The last of the other labs has just been taken down, and the folder with it.
+            return self.make_run()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
             raise LabError(f"{top} is not a folder that only this user can write: remove it, then run this again")
-        self.run.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self.run.mkdir(mode=0o700, exist_ok=True)
+        except FileNotFoundError:
+            return self.make_run()
+        return None
 
 
 def write(path: pathlib.Path, text: str | bytes, mode: int = 0o644) -> None:
@@ -150,10 +158,14 @@ def write_json(path: pathlib.Path, value, mode: int = 0o644) -> None:
 @contextlib.contextmanager
 def lock(path: pathlib.Path, what: str):
     """Holds the file lock; says once that it is waiting. The holder may delete the file: the lock is taken anew."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     said = False
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            # The holder has deleted the folder, too, between these two lines.
+            continue
         try:
             while True:
                 try:
