@@ -104,13 +104,15 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Make the server a node gantry.cluster.node_prepare:
+- name: Make the server a node
+  gantry.cluster.node_prepare:
     name: "{{ inventory_hostname }}"
     address: 10.77.0.11
     vg: gantry
   register: prepared
 
-- name: Make the node and its peers trust each other gantry.cluster.node_prepare:
+- name: Make the node and its peers trust each other
+  gantry.cluster.node_prepare:
     name: node1
     address: 10.77.0.11
     vg: gantry
