@@ -134,6 +134,8 @@ def bring_resources(executor, params):
     if params["state"] == "up":
         _bring_up(executor, dict(params, state="active", initialize=False), {})
     for one in opened:
+        # Another step may have been waited for.
+        one.view.refresh()
         if params["state"] == "present":
             one.configure((params["record"] or {}).get("primary"))
         elif params["state"] == "down":

@@ -20,8 +20,24 @@ def bring_volumes(executor, params):
     uuid, vg, wanted = params["uuid"], params["vg"], params["volumes"]
     present = params["state"] == "present"
     _check(uuid, vg, wanted, present)
-    generation.refuse_older(uuid, params["generation"])
     view = View(executor)
+    generation.refuse_older(uuid, params["generation"])
+    _refuse(view, uuid, vg, wanted, present)
+    generation.claim(executor, uuid, params["generation"])
+    # Another step may have been waited for: look again.
+    view.refresh()
+    there = _refuse(view, uuid, vg, wanted, present)
+    for want in wanted:
+        if present:
+            _bring_one(executor, uuid, vg, want, there[want["name"]])
+        elif there[want["name"]] is not None:
+            lvm.remove(executor, vg, want["name"])
+    names = {want["name"] for want in wanted}
+    return {"volumes": [row for row in view.volumes() if row["vg"] == vg and row["name"] in names]}
+
+
+def _refuse(view, uuid, vg, wanted, present):
+    """Look at all volumes. Returns those that are there (or None) by name."""
     there = {want["name"]: lvm.find(view.volumes(), vg, want["name"]) for want in wanted}
     for volume in there.values():
         if volume is not None:
@@ -33,14 +49,7 @@ def bring_volumes(executor, params):
                 )
     if present:
         _require_space(view, vg, wanted, there)
-    generation.claim(executor, uuid, params["generation"])
-    for want in wanted:
-        if present:
-            _bring_one(executor, uuid, vg, want, there[want["name"]])
-        elif there[want["name"]] is not None:
-            lvm.remove(executor, vg, want["name"])
-    names = {want["name"] for want in wanted}
-    return {"volumes": [row for row in view.volumes() if row["vg"] == vg and row["name"] in names]}
+    return there
 
 
 def _check(uuid, vg, wanted, present):

@@ -73,9 +73,10 @@ class Cluster:
         self.monkeypatch.setattr(resource_file, "FOLDER", node.path("drbd.d"))
         self.monkeypatch.setattr(helper, "PARAMETER", node.path("usermode_helper"))
         self.monkeypatch.setattr(base, "this_host", lambda: name)
-        self.monkeypatch.setattr(generation, "claim", _bind(generation_claim, node.path("instances")))
-        self.monkeypatch.setattr(generation, "forget", _bind(generation_forget, node.path("instances")))
-        self.monkeypatch.setattr(generation, "refuse_older", _bind(generation_refuse, node.path("instances")))
+        folder = node.path("instances")
+        self.monkeypatch.setattr(generation.claim, "__defaults__", (None, folder, node.path("locks")))
+        self.monkeypatch.setattr(generation.forget, "__defaults__", (folder,))
+        self.monkeypatch.setattr(generation.refuse_older, "__defaults__", (folder,))
         return NodeExecutor(node, check_mode)
 
     def peer(self, node):
@@ -456,13 +457,6 @@ class NodeExecutor(Executor):
             return super().remove_file(path, what, note)
         with self.mutation("remove " + path):
             return super().remove_file(path, what, note)
-
-
-generation_claim, generation_forget, generation_refuse = generation.claim, generation.forget, generation.refuse_older
-
-
-def _bind(function, folder):
-    return lambda *args, **kwargs: function(*args, **dict(kwargs, folder=folder))
 
 
 def states(node):
