@@ -107,7 +107,7 @@ class Cluster:
 
     def power_on(self, node):
         """Boot a node again."""
-        self.lab("power", node, "on")
+        self.lab("power", node, "on", "--wait")
         self.down.discard(node)
 
     # -- verbs ------------------------------------------------------------------------------------------------
