@@ -113,13 +113,12 @@ def describe(text, source):
             if names == ["net"] and part is not None:
                 secret = next((inner[1] for inner, _b, _l in part if inner[0] == "shared-secret" and len(inner) == 2), secret)
             elif names[0] == "on" and part is not None:
-                numbers = _numbers(part)
                 for host in names[1:]:
-                    hosts[host] = numbers
+                    hosts[host] = _numbers(part)
             elif names[0] == "volume" and part is not None:
-                common = _numbers(part)
+                common["minors"] += _numbers(part)["minors"]
         for numbers in hosts.values():
-            numbers["minors"] = numbers["minors"] or common["minors"]
+            numbers["minors"] += common["minors"]
         found[words[1]] = {"secret": secret, "hosts": hosts}
     return found
 
