@@ -23,7 +23,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils.libvirt_connection 
 SETTLE_TIMEOUT = 60
 
 #: Seconds the connection to the target may take to open (SSH, then the daemon).
-REMOTE_TIMEOUT = 30
+REMOTE_TIMEOUT = 60
 
 #: Seconds an aborted migration may take to end.
 ABORT_TIMEOUT = 60

@@ -52,9 +52,9 @@ options:
     default: kvm
   timeout:
     description:
-      - Seconds libvirt has to answer.
+      - Seconds libvirt has to answer. The first call after a boot may take long on a slow node.
     type: int
-    default: 15
+    default: 60
 """
 
 EXAMPLES = r"""
@@ -190,7 +190,7 @@ def main():
         "instances": {"type": "list", "elements": "str"},
         "paths": {"type": "list", "elements": "path", "default": []},
         "hypervisor": {"type": "str", "default": "kvm"},
-        "timeout": {"type": "int", "default": 15},
+        "timeout": {"type": "int", "default": 60},
     }, work)
 
 
