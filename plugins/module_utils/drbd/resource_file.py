@@ -132,7 +132,7 @@ def _numbers(body):
             minors += inner["minors"]
             ports += inner["ports"]
         elif names[0] == "device":
-            match = re.search(r"(?:^minor |drbd)([0-9]+)$", " ".join(names[1:]))
+            match = re.search(r"(?:\bminor |drbd)([0-9]+)$", " ".join(names[1:]))
             if match:
                 minors.append(int(match.group(1)))
         elif names[0] == "address":
