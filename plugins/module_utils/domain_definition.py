@@ -10,7 +10,7 @@ domain is, for which generation it was written, and the digest tells whether the
 from __future__ import annotations
 
 import hashlib
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
