@@ -25,7 +25,7 @@ _calls = []
 def pytest_collection_modifyitems(items):
     """Everything in this folder needs the lab."""
     for item in items:
-        if "tests/lab/" in item.nodeid:
+        if item.nodeid.startswith("tests/lab"):
             item.add_marker(pytest.mark.lab)
 
 
