@@ -241,7 +241,9 @@ def test_a_former_users_metadata_is_written_over(cluster):
     assert node.metadata(NAME)["current"] == 4
 
 
-@pytest.mark.parametrize("change, code", [({"port": 11000}, "number_taken"), ({"minor": 10}, "number_taken"), ({}, None)])
+@pytest.mark.parametrize(
+    "change, code", [({"port": 11000}, "number_taken"), ({"minor": 10}, "number_taken"), ({}, None)]
+)
 def test_numbers_of_another_resource_are_refused(cluster, change, code):
     """A second use of a port or minor would join two guests' disks."""
     create(cluster)
@@ -320,11 +322,26 @@ def test_fencing_only_with_our_helper(cluster, monkeypatch):
     assert "fencing" not in open(path, encoding="utf-8").read()
 
 
-@pytest.mark.parametrize("change", [
-    {"port": None}, {"port": 0}, {"port": 70000}, {"minor": -1}, {"minor": None}, {"minor": 2 ** 20}, {"minor": True},
-    {"address": "node2"}, {"address": None}, {"address": "10.0.0.1"}, {"hostname": "node1"}, {"hostname": "a b"},
-    {"hostname": None}, {"nodes": 1}, {"name": "a" + "-a" * 45},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": None},
+        {"port": 0},
+        {"port": 70000},
+        {"minor": -1},
+        {"minor": None},
+        {"minor": 2**20},
+        {"minor": True},
+        {"address": "node2"},
+        {"address": None},
+        {"address": "10.0.0.1"},
+        {"hostname": "node1"},
+        {"hostname": "a b"},
+        {"hostname": None},
+        {"nodes": 1},
+        {"name": "a" + "-a" * 45},
+    ],
+)
 def test_impossible_resources_are_refused(cluster, change):
     """Before anything is read or made."""
     disk = drbd_disk(0)
