@@ -195,7 +195,7 @@ def test_a_lost_line_never_looks_healthier(name):
     lines = text(name).splitlines(keepends=True)
     for number in range(len(lines)):
         try:
-            states = parse.events2("".join(lines[:number] + lines[number + 1 :]))
+            states = parse.events2("".join(lines[:number] + lines[1 + number:]))
         except GantryError:
             continue
         if " path " in lines[number]:
@@ -231,7 +231,7 @@ def test_mutations_are_read_or_refused(name, start, length, instead):
     """A damaged recording is refused, or still has every word from DRBD's vocabulary."""
     full = text(name)
     try:
-        states = parse.events2(full[:start] + instead + full[start + length :])
+        states = parse.events2(full[:start] + instead + full[start + length:])
     except GantryError:
         return
     for state in states.values():
