@@ -178,7 +178,8 @@ def test_volume(cluster, run):
     assert result["volumes"][0]["size_mib"] == 12 and result["volumes"][0]["tags"] == ["gantry", lvm.tag_of(UUID)]
     assert run("volume", "node1", **volumes("a", "b"))["changed"] is False
     grown = {"vg": "gantry", "volumes": [{"name": "a", "size_mib": 17, "tags": ["x"]}, {"name": "b", "size_mib": 1}]}
-    assert run("volume", "node1", **grown)["actions"] == ["extend volume gantry/a to 17 MiB", "add tag x: volume gantry/a"]
+    result = run("volume", "node1", **grown)
+    assert result["actions"] == ["extend volume gantry/a to 17 MiB", "add tag x: volume gantry/a"]
     assert run("volume", "node1", **grown)["changed"] is False
     assert cluster.nodes["node1"].volumes["b"]["size_mib"] == 12
     cluster.nodes["node1"].volumes["b"]["active"] = False
