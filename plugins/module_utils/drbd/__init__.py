@@ -8,6 +8,4 @@
 
 from __future__ import annotations
 
-from ansible_collections.gantry.cluster.plugins.module_utils.drbd.commands import status, versions
-
-__all__ = ["status", "versions"]
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd.commands import status, versions  # noqa: F401
