@@ -226,10 +226,6 @@ class Cluster:
         loop = "for i in $(seq %d); do drbdadm dstate %s | grep -q UpToDate/UpToDate && exit 0; sleep 1; done; exit 1"
         self.ssh(node, loop % (timeout, resource))
 
-    def console(self, node, name):
-        """What the guest said on its console at this node."""
-        return self.ssh(node, "cat %s 2>/dev/null || true" % CONSOLE.format(name))
-
     def watch(self, name):
         """Follow the guest's console on all nodes: see :class:`Watch`."""
         return Watch(self, name)
