@@ -18,6 +18,7 @@ PROOF = {
     "qemu-utils": "qemu-img",
     "mmdebstrap": "mmdebstrap",
     "e2fsprogs": "mke2fs",
+    "nasm": "nasm",
     "openssh-client": "ssh",
     "debian-archive-keyring": str(KEYRING),
     "uidmap": "newuidmap",
