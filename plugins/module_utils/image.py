@@ -28,9 +28,12 @@ def inspect(executor, path, image_format=None):
     """
     if image_format is not None and image_format not in FORMATS:
         raise GantryError(
-            "The image format %s is not known" % image_format, expected="one of " + ", ".join(FORMATS), code="bad_image")
+            "The image format %s is not known" % image_format, expected="one of " + ", ".join(FORMATS),
+            code="bad_image",
+        )
     if not os.path.isabs(path):
-        raise GantryError("The image's path is not absolute", found=path, expected="/path/on/the/node", code="bad_image")
+        raise GantryError(
+            "The image's path is not absolute", found=path, expected="/path/on/the/node", code="bad_image")
     if not os.path.exists(path):
         raise GantryError(
             "There is no image %s on this node" % path, expected="a readable disk image",
@@ -91,7 +94,8 @@ def _write_now(executor, image, device):
     before, executor.timeout = executor.timeout, TIMEOUT
     try:
         # -n: the target is there and may hold anything. -t none: past the page cache, which a guest would not see.
-        executor.read(["qemu-img", "convert", "-n", "-t", "none", "-f", image["format"], "-O", "raw", image["path"], device])
+        executor.read([
+            "qemu-img", "convert", "-n", "-t", "none", "-f", image["format"], "-O", "raw", image["path"], device])
     finally:
         executor.timeout = before
     flush(device)

@@ -109,7 +109,8 @@ def check_name(kind, name):
 def check_tag(tag):
     """Refuse a tag that LVM would refuse. :raises GantryError: the tag cannot be used."""
     if not isinstance(tag, str) or not _TAG_NAME.fullmatch(tag):
-        raise GantryError("The tag %r cannot be used" % (tag,), expected="letters, digits and _+.-/=!:&#", code="bad_tag")
+        raise GantryError(
+            "The tag %r cannot be used" % (tag,), expected="letters, digits and _+.-/=!:&#", code="bad_tag")
 
 
 def find(rows, vg, name):
@@ -225,7 +226,8 @@ def _remove_now(executor, path, patience, sleep):
         if time.monotonic() >= end:
             raise GantryError(
                 "Volume %s could not be removed: it is in use" % path, found=answer.err.strip(),
-                expected="nobody has it open", mend="end what holds it: 'lsblk /dev/%s', 'fuser -v /dev/%s'" % (path, path),
+                expected="nobody has it open",
+                mend="end what holds it: 'lsblk /dev/%s', 'fuser -v /dev/%s'" % (path, path),
                 code="held_open",
             )
         sleep(0.25)

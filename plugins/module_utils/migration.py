@@ -161,6 +161,7 @@ class Migration:
         self.returned_at = None
         self.pause_ms = None
         self.error = None
+        self.window_error = None
         self.progress = None
 
     def run(self):
@@ -199,7 +200,9 @@ class Migration:
             source, target, verdict = self._finish(verdict)
         if verdict["outcome"] == "target":
             self._after_work(target)
-        elif verdict["outcome"] == "source" and target["reachable"] and step:
+        elif verdict["outcome"] == "source" and not target["reachable"]:
+            self._shut_window()
+        elif verdict["outcome"] == "source" and step:
             self._forget_departure()
         return self._result(verdict, source, target, start)
 
@@ -362,6 +365,15 @@ class Migration:
             self._mark(domain, None)
         departure.erase(self.executor, self.uuid, self.memory["locks"])
 
+    def _shut_window(self):
+        """The guest stayed and the target is lost: without this it could not connect when it comes back, because DRBD
+        refuses a peer whose permission for two primaries is another. While it is connected and primary it stays open."""
+        if self.disks:
+            try:
+                self._stack().close_window(self.executor, self.uuid, self.node, self.disks)
+            except GantryError as error:
+                self.window_error = error.sentence()
+
     def _resume_target(self):
         """The source is proven to be without the guest: now it may run at the target."""
         domain = self.target_side.domain()
@@ -417,7 +429,7 @@ class Migration:
         result = {
             "outcome": verdict["outcome"] if verdict else None, "case": verdict["case"] if verdict else "check_mode",
             "why": verdict["why"] if verdict else "check mode: nothing was moved",
-            "libvirt_error": self.error, "source": source, "target": target,
+            "libvirt_error": self.error, "window_error": self.window_error, "source": source, "target": target,
             "elapsed_seconds": round(time.monotonic() - start, 3),
             "total_ms": completed.get("elapsed_ms"), "downtime_ms": self._downtime(completed),
             "memory_mib": completed.get("memory_total_mib"), "transferred_mib": completed.get("memory_processed_mib"),

@@ -18,7 +18,9 @@ description:
   - If the guest runs at the target and is gone here, the record is stored, the disks of this node are made secondary and its
     window for two primaries is closed.
   - In every other case the module fails. With RV(outcome=source) the guest runs here and nowhere else. With
-    RV(outcome=unclear) nothing was touched after the attempt. The disks are left as they are in both cases.
+    RV(outcome=unclear) nothing was touched after the attempt. The disks are left as they are in both cases, but for one. When
+    the guest is here and the target does not answer, the window of this node is closed, or the target's disks could not connect
+    when it comes back.
   - May be run again at any time. It waits for a migration that an earlier run began, and does what is missing when the guest
     has left already.
 extends_documentation_fragment:
@@ -122,6 +124,10 @@ why:
   type: str
 libvirt_error:
   description: libvirt's message, if it had one. It is told, not believed.
+  returned: when RV(outcome) is
+  type: str
+window_error:
+  description: Why the window of this node could not be closed although the target is lost.
   returned: when RV(outcome) is
   type: str
 source:

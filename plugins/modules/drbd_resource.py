@@ -11,7 +11,8 @@ module: drbd_resource
 short_description: Configure DRBD resources of an instance on a node, and bring them up or down
 version_added: 1.0.0
 description:
-  - Works on logical volumes that are there; M(gantry.cluster.instance_disks) makes them too and is what playbooks normally use.
+  - Works on logical volumes that are there; M(gantry.cluster.instance_disks) makes them too and is what playbooks
+    normally use.
   - The guards are the same as there.
 extends_documentation_fragment:
   - gantry.cluster.attributes

@@ -12,8 +12,8 @@ short_description: Create, connect, promote, open and remove the disks of an ins
 version_added: 1.0.0
 description:
   - Brings all disks of an instance on one node into a state, from the logical volumes up to the DRBD resources.
-  - Every guard stands in this module. It reads what LVM and DRBD show right before each step and refuses what is not proven
-    safe; what it did it reads back.
+  - Every guard stands in this module. It reads what LVM and DRBD show right before each step and refuses what is not
+    proven safe; what it did it reads back.
   - Steps that were done already are left alone, so an interrupted run is finished by the next one.
 extends_documentation_fragment:
   - gantry.cluster.attributes
@@ -31,8 +31,8 @@ options:
   state:
     description:
       - V(present), what is missing is created, and the disks are active.
-      - V(active), the disks are up and, for C(drbd), connected or waiting for the other node. A missing volume is an error;
-        nothing is created on the way to a promotion.
+      - V(active), the disks are up and, for C(drbd), connected or waiting for the other node. A missing volume is an
+        error; nothing is created on the way to a promotion.
       - V(inactive), the disks are secondary and down. The data stays.
       - V(absent), the disks of this node are removed, and so is the node's memory of the instance.
     type: str
@@ -40,16 +40,16 @@ options:
     default: active
   role:
     description:
-      - V(primary), the disks can be written here. Refused while the other node is primary or does not answer, and while the
-        local copy is not current.
+      - V(primary), the disks can be written here. Refused while the other node is primary or does not answer, and while
+        the local copy is not current.
       - V(secondary), they cannot. Refused while something holds them open.
       - Without it the role stays as it is. Disks that are not mirrored have no role.
     type: str
     choices: [primary, secondary]
   window:
     description:
-      - V(open), both nodes may be primary, for a live migration. Refused unless both copies are connected, current and the same.
-        With O(role=primary) this node becomes primary beside the other one.
+      - V(open), both nodes may be primary, for a live migration. Refused unless both copies are connected, current and
+        the same. With O(role=primary) this node becomes primary beside the other one.
       - V(closed), only one may. Refused while both are.
       - It is set on the running resource only, never in its file, and read back.
     type: str
@@ -58,7 +58,8 @@ options:
     description:
       - Promote new disks for the first time, declare this node's copy the good one and write O(images).
       - Needs O(state=present) and O(role=primary). A disk that was initialised before is only promoted.
-      - Allowed only while the volume carries the tag C(gantry.new) and DRBD says on both nodes that there never was data.
+      - Allowed only while the volume carries the tag C(gantry.new) and DRBD says on both nodes that there never was
+        data.
     type: bool
     default: false
   images:

@@ -8,4 +8,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gantry.cluster.plugins.module_utils.drbd.commands import status, versions  # noqa: F401
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd.commands import status, versions
+
+__all__ = ["status", "versions"]

@@ -111,7 +111,8 @@ def describe(text, source):
         secret, hosts, common = None, {}, {"minors": [], "ports": []}
         for names, part, _at in body:
             if names == ["net"] and part is not None:
-                secret = next((inner[1] for inner, _b, _l in part if inner[0] == "shared-secret" and len(inner) == 2), secret)
+                given = [inner[1] for inner, _b, _l in part if inner[0] == "shared-secret" and len(inner) == 2]
+                secret = given[0] if given else secret
             elif names[0] == "on" and part is not None:
                 for host in names[1:]:
                     hosts[host] = _numbers(part)

@@ -315,7 +315,8 @@ class Drbd(Backend):
         if state is None or state["disk"] == "Diskless":
             raise GantryError(
                 "DRBD resource %s did not come up on node %s" % (self.name, self.node), found=rules.in_words(state),
-                expected="an attached disk", mend="look at the kernel's log ('dmesg') and at 'drbdadm status %s'" % self.name,
+                expected="an attached disk",
+                mend="look at the kernel's log ('dmesg') and at 'drbdadm status %s'" % self.name,
                 code="not_up",
             )
         if wait_connect and state["connection"] != "Connected":
@@ -403,7 +404,8 @@ class Drbd(Backend):
         self.own_volume()
         if self.state is not None and self.state["role"] != "Primary":
             if peer_dead:
-                self._wait(lambda seen: seen is None or seen["connection"] != "Connected", max(wait_connect, NOTICE_DEATH))
+                self._wait(
+                    lambda seen: seen is None or seen["connection"] != "Connected", max(wait_connect, NOTICE_DEATH))
             else:
                 self._wait(lambda seen: seen is None or self._met(seen) or self._gave_up(seen), wait_connect)
         state = self.state
@@ -450,8 +452,18 @@ class Drbd(Backend):
         if image is not None:
             if not self.executor.check_mode:
                 self.refuse(what, rules.may_write_image(self.state, self.is_new()))
+                self._refuse_held(what)
             images.write(self.executor, image, self.device())
         self.no_longer_new()
+
+    def _refuse_held(self, what):
+        """Refuse an image beside another writer: a killed run may have left its qemu-img behind."""
+        held = commands.holders(self.minor)
+        if held:
+            raise GantryError(
+                what, found="%s is held open by %s" % (self.device(), ", ".join(held)), expected="nobody has it open",
+                mend="wait until it has ended and run the verb again", code="held_open",
+            )
 
     def demote(self):
         """Make secondary; only a device that nobody holds open can be."""
@@ -531,6 +543,7 @@ class Drbd(Backend):
             "present": self.present(), "new": self.is_new(),
             "allow_two_primaries": bool(state.get("allow_two_primaries")),
         }
-        for key in ("role", "connection", "disk", "peer_disk", "peer_role", "replication", "out_of_sync_kib", "sync_percent"):
+        for key in ("role", "connection", "disk", "peer_disk", "peer_role", "replication", "out_of_sync_kib",
+                    "sync_percent"):
             entry[key] = state.get(key)
         return entry

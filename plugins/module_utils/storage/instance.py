@@ -116,7 +116,8 @@ def bring_resources(executor, params):
     opened = stack.open_disks(executor, uuid, node, disks, params["secrets"])
     other = [disk["name"] for disk in disks if disk["template"] != "drbd"]
     if other:
-        raise GantryError("Not a DRBD resource: disk %s" % ", ".join(other), expected="disk template drbd", code="bad_disk")
+        raise GantryError(
+            "Not a DRBD resource: disk %s" % ", ".join(other), expected="disk template drbd", code="bad_disk")
     generation.refuse_older(uuid, params["generation"])
     for one in opened:
         if up:

@@ -17,7 +17,12 @@ from ansible_collections.gantry.cluster.plugins.module_utils.executor import Res
 UUID = "11111111-2222-4333-8444-555555555555"
 SECRET = "00112233445566778899aabbccddeeff"
 DISK = {
-    "index": 0, "name": "web1.example.com-disk0", "template": "drbd", "size_mib": 1024, "vg": "gantry", "port": 11000,
+    "index": 0,
+    "name": "web1.example.com-disk0",
+    "template": "drbd",
+    "size_mib": 1024,
+    "vg": "gantry",
+    "port": 11000,
     "nodes": {
         "node1": {"hostname": "node1", "address": "10.0.0.1", "minor": 10},
         "node2": {"hostname": "n2.example.com", "address": "fd00::2", "minor": 12},
@@ -38,38 +43,44 @@ def section(body, *names):
 
 def test_net_section():
     """Protocol C, authenticated, nothing resolved by itself, one primary."""
-    (words, body, _line), = tree()
+    ((words, body, _line),) = tree()
     assert words == ["resource", DISK["name"]]
     assert section(body, "net") == {
-        "protocol": ["C"], "cram-hmac-alg": ["sha256"], "shared-secret": [SECRET], "after-sb-0pri": ["disconnect"],
-        "after-sb-1pri": ["disconnect"], "after-sb-2pri": ["disconnect"], "allow-two-primaries": ["no"],
+        "protocol": ["C"],
+        "cram-hmac-alg": ["sha256"],
+        "shared-secret": [SECRET],
+        "after-sb-0pri": ["disconnect"],
+        "after-sb-1pri": ["disconnect"],
+        "after-sb-2pri": ["disconnect"],
+        "allow-two-primaries": ["no"],
     }
 
 
 def test_disk_section():
     """A failed disk is detached; the guest goes on through the peer."""
-    (_words, body, _line), = tree()
+    ((_words, body, _line),) = tree()
     assert section(body, "disk")["on-io-error"] == ["detach"]
     assert "fencing" not in section(body, "disk")
-    (_words, body, _line), = tree(fencing=True)
+    ((_words, body, _line),) = tree(fencing=True)
     assert section(body, "disk")["fencing"] == ["resource-only"]
 
 
 def test_hosts():
     """Each host with its own address and minor, external metadata."""
-    (_words, body, _line), = tree()
+    ((_words, body, _line),) = tree()
     assert section(body, "on", "node1") == {"address": ["ipv4", "10.0.0.1:11000"]}
     assert section(body, "on", "n2.example.com") == {"address": ["ipv6", "[fd00::2]:11000"]}
     host = next(part for words, part, _line in body if words == ["on", "n2.example.com"])
     assert section(host, "volume", "0") == {
-        "device": ["minor", "12"], "disk": ["/dev/gantry/web1.example.com-disk0"],
+        "device": ["minor", "12"],
+        "disk": ["/dev/gantry/web1.example.com-disk0"],
         "meta-disk": ["/dev/gantry/web1.example.com-disk0-meta"],
     }
 
 
 def test_nine_only():
     """What 8.4 would refuse is left out for it."""
-    (_words, body, _line), = tree(kernel_major=9)
+    ((_words, body, _line),) = tree(kernel_major=9)
     assert section(body, "options") == {"auto-promote": ["no"]}
     assert section(body, "on", "node1")["node-id"] == ["0"]
     assert "auto-promote" not in resource_file.render(DISK, SECRET, UUID)
@@ -100,8 +111,15 @@ def test_bad_secrets(secret):
 def test_describe_reads_back():
     """What was rendered is what is found."""
     text = resource_file.render(DISK, SECRET, UUID)
-    assert resource_file.describe(text, "x") == {DISK["name"]: {"secret": SECRET, "hosts": {
-        "node1": {"minors": [10], "ports": [11000]}, "n2.example.com": {"minors": [12], "ports": [11000]}}}}
+    assert resource_file.describe(text, "x") == {
+        DISK["name"]: {
+            "secret": SECRET,
+            "hosts": {
+                "node1": {"minors": [10], "ports": [11000]},
+                "n2.example.com": {"minors": [12], "ports": [11000]},
+            },
+        }
+    }
     assert resource_file.is_ours(text, UUID)
     assert not resource_file.is_ours(text, UUID.replace("1", "2"))
 
@@ -125,13 +143,23 @@ def test_describe_an_administrators_file():
 
 def test_helper_answers_drbd():
     """Run by the real shell: unreachable to the question about the peer, fine to everything else."""
-    for event, code in (("fence-peer", 5), ("unfence-peer", 0), ("split-brain", 0), ("before-resync-target", 0), ("", 0)):
+    for event, code in (
+        ("fence-peer", 5),
+        ("unfence-peer", 0),
+        ("split-brain", 0),
+        ("before-resync-target", 0),
+        ("", 0),
+    ):
         assert subprocess.run(["sh", "-c", helper.TEXT, "helper", event], check=False).returncode == code
 
 
 def test_holders(tmp_path):
     """Processes by name, stacked devices, mounts."""
-    for pid, name, target in ((7, "qemu-system-x86", "/dev/drbd10"), (8, "cat", "/dev/null"), (9, "sleep", "/dev/drbd10")):
+    for pid, name, target in (
+        (7, "qemu-system-x86", "/dev/drbd10"),
+        (8, "cat", "/dev/null"),
+        (9, "sleep", "/dev/drbd10"),
+    ):
         os.makedirs(tmp_path / "proc" / str(pid) / "fd")
         (tmp_path / "proc" / str(pid) / "comm").write_text(name + "\n")
         os.symlink(target, tmp_path / "proc" / str(pid) / "fd" / "3")
@@ -169,13 +197,19 @@ def test_reasons():
     found = commands.reasons(Log(KERNEL), "web1.example.com-disk0", 10)
     assert found == (
         "[  302.370729] drbd web1.example.com-disk0: incompatible allow-two-primaries settings; "
-        "[  926.275268] block drbd10: Split-Brain detected but unresolved, dropping connection!")
+        "[  926.275268] block drbd10: Split-Brain detected but unresolved, dropping connection!"
+    )
     assert commands.reasons(Log(""), "web1.example.com-disk0", 10) == ""
 
 
-@pytest.mark.parametrize("text", [
-    "drbdsetup-84 connect --shared-secret=%s --x" % SECRET, 'shared-secret "%s";' % SECRET, "shared-secret   \t\"%s\";" % SECRET,
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "drbdsetup-84 connect --shared-secret=%s --x" % SECRET,
+        'shared-secret "%s";' % SECRET,
+        'shared-secret   \t"%s";' % SECRET,
+    ],
+)
 def test_redact(text):
     """However drbd-utils prints it."""
     assert SECRET not in commands.redact(text)

@@ -62,14 +62,20 @@ class Scripted(Executor):
 
 def test_volume_groups():
     """Sizes in MiB, free space rounded down."""
-    assert lvm.volume_groups(Scripted((0, VGS, ""))) == {"gantry": {"size_mib": 3068, "free_mib": 2864, "extent_mib": 4}}
+    assert lvm.volume_groups(Scripted((0, VGS, ""))) == {
+        "gantry": {"size_mib": 3068, "free_mib": 2864, "extent_mib": 4}
+    }
 
 
 def test_volumes_and_ours():
     """Only tagged volumes are ours."""
     found = lvm.volumes(Scripted((0, LVS, "")))
     assert found[0] == {
-        "vg": "gantry", "name": "web1.example.com-disk0", "size_mib": 200, "active": True, "open": True,
+        "vg": "gantry",
+        "name": "web1.example.com-disk0",
+        "size_mib": 200,
+        "active": True,
+        "open": True,
         "tags": ["gantry", "gantry.instance=" + UUID, "gantry.new"],
     }
     assert found[1]["tags"] == [] and not found[1]["active"] and not found[1]["open"]
@@ -78,9 +84,10 @@ def test_volumes_and_ours():
     assert lvm.find(found, "gantry", "root") is None
 
 
-@pytest.mark.parametrize("old, new", [
-    ('"vg_size":"3217031168"', '"vg_size":"3.0g"'), ('"vg_free"', '"free"'), ("}", ""), ('"report"', '"reports"'),
-])
+@pytest.mark.parametrize(
+    "old, new",
+    [('"vg_size":"3217031168"', '"vg_size":"3.0g"'), ('"vg_free"', '"free"'), ("}", ""), ('"report"', '"reports"')],
+)
 def test_broken_reports_are_refused(old, new):
     """Nothing is guessed."""
     with pytest.raises(GantryError) as caught:
@@ -88,10 +95,17 @@ def test_broken_reports_are_refused(old, new):
     assert caught.value.code == "unreadable_lvm"
 
 
-@given(st.one_of(st.text(max_size=30), st.recursive(
-    st.none() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["report", "lv", "vg_name"]), inner, max_size=3),
-    max_leaves=8).map(json.dumps)))
+@given(
+    st.one_of(
+        st.text(max_size=30),
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=3),
+            lambda inner: st.lists(inner, max_size=2)
+            | st.dictionaries(st.sampled_from(["report", "lv", "vg_name"]), inner, max_size=3),
+            max_leaves=8,
+        ).map(json.dumps),
+    )
+)
 def test_any_report_is_read_or_refused(text):
     """Nothing but GantryError comes out."""
     try:
@@ -106,17 +120,46 @@ def test_good_names(name):
     lvm.check_name("volume", name)
 
 
-@pytest.mark.parametrize("name", [
-    "", "-a", ".", "..", "a/b", "a b", "a\n", "ü", "a" * 101, "snapshot1", "pvmove0", "x_tdata", "x_mimage_0", "x_vorigin", None, 7,
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "-a",
+        ".",
+        "..",
+        "a/b",
+        "a b",
+        "a\n",
+        "ü",
+        "a" * 101,
+        "snapshot1",
+        "pvmove0",
+        "x_tdata",
+        "x_mimage_0",
+        "x_vorigin",
+        None,
+        7,
+    ],
+)
 def test_bad_names(name):
     """What LVM refuses, keeps for itself or would read as an option."""
     with pytest.raises(GantryError):
         lvm.check_name("volume", name)
 
 
-@pytest.mark.parametrize("tag, good", [("gantry.instance=" + UUID, True), ("a:b/c", True), ("-a", False), ("a b", False), ("", False),
-                                       ("a,b", False), ("@a", False), ("a" * 129, False)])
+@pytest.mark.parametrize(
+    "tag, good",
+    [
+        ("gantry.instance=" + UUID, True),
+        ("a:b/c", True),
+        ("-a", False),
+        ("a b", False),
+        ("", False),
+        ("a,b", False),
+        ("@a", False),
+        ("a" * 129, False),
+    ],
+)
 def test_tags(tag, good):
     """What LVM takes as a tag."""
     if good:
@@ -126,7 +169,7 @@ def test_tags(tag, good):
             lvm.check_tag(tag)
 
 
-@given(st.integers(1, 10 ** 7), st.sampled_from([1, 4, 32, 0.125]))
+@given(st.integers(1, 10**7), st.sampled_from([1, 4, 32, 0.125]))
 def test_rounding_never_loses(size, extent):
     """Whole extents, at least the size, less than one extent more."""
     rounded = lvm.rounded(size, extent)
@@ -152,9 +195,25 @@ def test_creation_is_one_command():
     """With its tags, wiped, asking nothing."""
     executor = Scripted()
     lvm.create(executor, "gantry", "a", 8, ["gantry", "gantry.new"])
-    assert executor.asked == [[
-        "lvcreate", "--yes", "--wipesignatures", "y", "--zero", "y", "--size", "8m", "--name", "a",
-        "--addtag", "gantry", "--addtag", "gantry.new", "gantry"]]
+    assert executor.asked == [
+        [
+            "lvcreate",
+            "--yes",
+            "--wipesignatures",
+            "y",
+            "--zero",
+            "y",
+            "--size",
+            "8m",
+            "--name",
+            "a",
+            "--addtag",
+            "gantry",
+            "--addtag",
+            "gantry.new",
+            "gantry",
+        ]
+    ]
 
 
 def test_check_mode_runs_nothing():

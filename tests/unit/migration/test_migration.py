@@ -43,6 +43,7 @@ class World:
         self.ends = None
         self.asked = []
         self.window = True
+        self.connected = False
         self.role = "Primary"
 
     def migration(self, check_mode=False, **options):
@@ -80,6 +81,8 @@ class World:
             executor.call("demote", lambda: setattr(self, "role", "Secondary"))
 
     def close_window(self, executor, uuid, node, disks):
+        if self.connected:
+            raise GantryError("Both nodes are primary", code="both_primary")
         if self.window:
             executor.call("close the window", lambda: setattr(self, "window", False))
 
@@ -253,6 +256,17 @@ def test_a_copy_that_was_not_taken_over_is_removed_and_the_next_run_migrates(wor
     assert world.run()["outcome"] == "target"
 
 
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_lost_target_can_come_back(world, connected):
+    """Its disks connect only to a closed window; one whose disks are still connected and primary keeps it open."""
+    world.connected = connected
+    world.ends = ending(world, "running booted", "down", "lost")
+    result = world.run()
+    assert (result["outcome"], result["case"]) == ("source", "target_unknown")
+    assert (world.role, world.window) == ("Primary", connected)
+    assert ("Both nodes are primary" in (result["window_error"] or "")) is connected
+
+
 def test_an_unused_copy_of_an_earlier_run_does_not_stop_a_new_one(world):
     world.sides["node2"] = {
         "state": "paused", "reason": "user", "job": None, "mark": domain_definition.mark(world.uuid, 0, "", "node2")}
@@ -368,6 +382,7 @@ def test_whatever_it_leaves_the_guest_never_runs_twice(world, source, target):
     if world.sides["node1"] == "down":
         world.sides["node1"] = dict(before, reason="migration_canceled")
     world.ends = ending(world, None, "paused user")
+    world.window = True
     try:
         second = world.run()
     except GantryError as refused:

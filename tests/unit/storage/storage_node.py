@@ -30,8 +30,13 @@ BLANK = "blank"
 def drbd_disk(index=0, size_mib=201):
     """A DRBD disk of the record on node1 and node2."""
     return {
-        "index": index, "name": "web1.example.com-disk%d" % index, "template": "drbd", "size_mib": size_mib,
-        "vg": "gantry", "port": 11000 + index, "nodes": {
+        "index": index,
+        "name": "web1.example.com-disk%d" % index,
+        "template": "drbd",
+        "size_mib": size_mib,
+        "vg": "gantry",
+        "port": 11000 + index,
+        "nodes": {
             "node%d" % number: {"hostname": "node%d" % number, "address": "10.0.0.%d" % number, "minor": 10 + index}
             for number in (1, 2)
         },
@@ -41,8 +46,13 @@ def drbd_disk(index=0, size_mib=201):
 def plain_disk(index=0, size_mib=201):
     """A plain disk of the record on node1."""
     return {
-        "index": index, "name": "web1.example.com-disk%d" % index, "template": "plain", "size_mib": size_mib,
-        "vg": "gantry", "port": None, "nodes": {"node1": {"hostname": "node1"}},
+        "index": index,
+        "name": "web1.example.com-disk%d" % index,
+        "template": "plain",
+        "size_mib": size_mib,
+        "vg": "gantry",
+        "port": None,
+        "nodes": {"node1": {"hostname": "node1"}},
     }
 
 
@@ -161,7 +171,8 @@ class Cluster:
                     source.resources[name]["replication"] = "Established"
                     node.volumes[name]["content"] = source.volumes[name]["content"]
                     node.metadata(name).update(
-                        current=source.metadata(name)["current"], history=set(source.metadata(name)["history"]))
+                        current=source.metadata(name)["current"], history=set(source.metadata(name)["history"])
+                    )
 
 
 class Node:
@@ -210,16 +221,29 @@ class Node:
 
     def do_vgs(self, _argv):
         free = self.size_mib - sum(volume["size_mib"] for volume in self.volumes.values())
-        row = {"vg_name": "gantry", "vg_size": self.size_mib << 20, "vg_free": free << 20, "vg_extent_size": EXTENT << 20}
+        row = {
+            "vg_name": "gantry",
+            "vg_size": self.size_mib << 20,
+            "vg_free": free << 20,
+            "vg_extent_size": EXTENT << 20,
+        }
         return 0, json.dumps({"report": [{"vg": [{key: str(value) for key, value in row.items()}]}]}), ""
 
     def do_lvs(self, _argv):
-        busy = {name + end for name, seen in self.resources.items() if seen["disk"] != "Diskless" for end in ("", "-meta")}
-        rows = [{
-            "vg_name": "gantry", "lv_name": name, "lv_size": str(volume["size_mib"] << 20),
-            "lv_tags": ",".join(sorted(volume["tags"])), "lv_active": "active" if volume["active"] else "",
-            "lv_device_open": "open" if name in busy or name in self.opened else "",
-        } for name, volume in sorted(self.volumes.items())]
+        busy = {
+            name + end for name, seen in self.resources.items() if seen["disk"] != "Diskless" for end in ("", "-meta")
+        }
+        rows = [
+            {
+                "vg_name": "gantry",
+                "lv_name": name,
+                "lv_size": str(volume["size_mib"] << 20),
+                "lv_tags": ",".join(sorted(volume["tags"])),
+                "lv_active": "active" if volume["active"] else "",
+                "lv_device_open": "open" if name in busy or name in self.opened else "",
+            }
+            for name, volume in sorted(self.volumes.items())
+        ]
         return 0, json.dumps({"report": [{"lv": rows}]}), ""
 
     def do_lvcreate(self, argv):
@@ -244,7 +268,8 @@ class Node:
         return 0, "", ""
 
     def do_lvextend(self, argv):
-        self.volumes[argv[-1].split("/")[1]]["size_mib"] = -(-int(argv[argv.index("--size") + 1].rstrip("m")) // EXTENT) * EXTENT
+        size = int(argv[argv.index("--size") + 1].rstrip("m"))
+        self.volumes[argv[-1].split("/")[1]]["size_mib"] = -(-size // EXTENT) * EXTENT
         return 0, "", ""
 
     def do_lvremove(self, argv):
@@ -274,10 +299,10 @@ class Node:
             behind = 0 if seen["replication"] in ("Established", "Off") and seen["disk"] != "Inconsistent" else 1024
             lines += [
                 "exists resource name:%s role:%s suspended:no write-ordering:flush" % (name, seen["role"]),
-                "exists connection name:%s peer-node-id:0 connection:%s role:%s congested:no" % (
-                    name, seen["connection"], peer["role"] if peer else "Unknown"),
-                "exists device name:%s volume:0 minor:%d disk:%s size:%d read:0 written:0" % (
-                    name, seen["minor"], seen["disk"], self.volumes[name]["size_mib"] * 1024),
+                "exists connection name:%s peer-node-id:0 connection:%s role:%s congested:no"
+                % (name, seen["connection"], peer["role"] if peer else "Unknown"),
+                "exists device name:%s volume:0 minor:%d disk:%s size:%d read:0 written:0"
+                % (name, seen["minor"], seen["disk"], self.volumes[name]["size_mib"] * 1024),
                 "exists peer-device name:%s peer-node-id:0 volume:0 replication:%s peer-disk:%s resync-suspended:no "
                 "received:0 sent:0 out-of-sync:%d pending:0 unacked:0" % (name, seen["replication"], disk, behind),
             ]
@@ -286,8 +311,10 @@ class Node:
     def do_drbdsetup_show(self, _argv):
         parts = []
         for name, seen in self.resources.items():
-            parts.append("resource %s {\n    net {\n%s    }\n}\n" % (
-                name, "        allow-two-primaries\tyes;\n" if seen["two"] else ""))
+            parts.append(
+                "resource %s {\n    net {\n%s    }\n}\n"
+                % (name, "        allow-two-primaries\tyes;\n" if seen["two"] else "")
+            )
         return 0, "\n".join(parts), ""
 
     def do_drbdsetup_down(self, argv):
@@ -310,7 +337,7 @@ class Node:
 
     def do_drbdadm_dump_md(self, argv):
         if isinstance(self.volumes[argv[-1] + "-meta"]["content"], dict):
-            return 0, "version \"v08\";\n", ""
+            return 0, 'version "v08";\n', ""
         return 1, "No valid meta data found\n", ""
 
     def do_drbdadm_get_gi(self, argv):
@@ -330,8 +357,14 @@ class Node:
         seen = self.resources.get(name)
         if seen is None:
             seen = self.resources[name] = {
-                "name": name, "minor": config["hosts"][self.name]["minors"][0], "role": "Secondary", "disk": "Diskless",
-                "connection": "StandAlone", "replication": "Off", "two": False, "secret": config["secret"],
+                "name": name,
+                "minor": config["hosts"][self.name]["minors"][0],
+                "role": "Secondary",
+                "disk": "Diskless",
+                "connection": "StandAlone",
+                "replication": "Off",
+                "two": False,
+                "secret": config["secret"],
             }
         if seen["disk"] == "Diskless":
             seen["disk"] = "Inconsistent" if metadata["current"] == 4 else "UpToDate"
@@ -375,7 +408,8 @@ class Node:
         return 0, "", ""
 
     def do_dmesg(self, _argv):
-        return 0, "".join("drbd %s: Split-Brain detected but unresolved, dropping connection!\n" % name for name in self.resources), ""
+        line = "drbd %s: Split-Brain detected but unresolved, dropping connection!\n"
+        return 0, "".join(line % name for name in self.resources), ""
 
     def do_qemu_img_info(self, argv):
         with open(argv[-1], encoding="utf-8") as stream:
@@ -406,8 +440,19 @@ class NodeExecutor(Executor):
     :ivar kill_after: die after the mutation had its effect instead of before.
     """
 
-    MUTATING = ("lvcreate", "lvchange", "lvextend", "lvremove", "create-md", "adjust", "primary", "secondary",
-                "net-options", "down", "convert")
+    MUTATING = (
+        "lvcreate",
+        "lvchange",
+        "lvextend",
+        "lvremove",
+        "create-md",
+        "adjust",
+        "primary",
+        "secondary",
+        "net-options",
+        "down",
+        "convert",
+    )
 
     def __init__(self, node, check_mode=False):
         super().__init__(check_mode=check_mode)
@@ -441,7 +486,10 @@ class NodeExecutor(Executor):
             rc, out, err = self.node.run(argv)
         if ok is not None and rc not in ok:
             raise base.GantryError(
-                "The command '%s' failed with exit code %d" % (" ".join(argv), rc), found=err or out, code="command_failed")
+                "The command '%s' failed with exit code %d" % (" ".join(argv), rc),
+                found=err or out,
+                code="command_failed",
+            )
         return Result(rc, out, err)
 
     def write_file(self, path, content, mode=0o600, what=None, secret=False, note=True):

@@ -14,8 +14,21 @@ from ansible_collections.gantry.cluster.plugins.module_utils.storage import BACK
 from storage_node import OTHER, SECRETS, UUID, drbd_disk, plain_disk
 
 STATUS_KEYS = {
-    "index", "name", "template", "device", "present", "new", "role", "connection", "disk", "peer_disk", "peer_role",
-    "replication", "out_of_sync_kib", "sync_percent", "allow_two_primaries",
+    "index",
+    "name",
+    "template",
+    "device",
+    "present",
+    "new",
+    "role",
+    "connection",
+    "disk",
+    "peer_disk",
+    "peer_role",
+    "replication",
+    "out_of_sync_kib",
+    "sync_percent",
+    "allow_two_primaries",
 }
 
 
@@ -67,8 +80,12 @@ class Contract:
         """Each operation is idempotent."""
         self.create(cluster)
         for operation, options in (
-            (stack.ensure_present, {"secrets": SECRETS}), (stack.activate, {"secrets": SECRETS}), (stack.activate, {}),
-            (stack.initialize, {}), (stack.promote, {}), (stack.close_window, {}),
+            (stack.ensure_present, {"secrets": SECRETS}),
+            (stack.activate, {"secrets": SECRETS}),
+            (stack.activate, {}),
+            (stack.initialize, {}),
+            (stack.promote, {}),
+            (stack.close_window, {}),
         ):
             assert self.changes(cluster, operation, **options) == []
         for operation in (stack.demote, stack.deactivate, stack.remove):
@@ -80,10 +97,14 @@ class Contract:
     def test_check_mode_changes_nothing(self, cluster, picture):
         """Every operation can be predicted, also on what is not there yet, and says what it would do."""
         steps = (
-            lambda here: stack.ensure_present(*here, secrets=SECRETS), lambda here: stack.activate(*here, secrets=SECRETS),
+            lambda here: stack.ensure_present(*here, secrets=SECRETS),
+            lambda here: stack.activate(*here, secrets=SECRETS),
             lambda here: stack.initialize(*here, images={0: {"path": picture, "format": "raw", "size_bytes": 1}}),
-            lambda here: stack.promote(*here), lambda here: stack.demote(*here), lambda here: stack.close_window(*here),
-            lambda here: stack.deactivate(*here), lambda here: stack.remove(*here),
+            lambda here: stack.promote(*here),
+            lambda here: stack.demote(*here),
+            lambda here: stack.close_window(*here),
+            lambda here: stack.deactivate(*here),
+            lambda here: stack.remove(*here),
         )
         empty = snapshot(cluster)
         for step in steps:
@@ -144,7 +165,9 @@ class Contract:
         cluster.nodes["node1"].volumes[name] = {"size_mib": 300, "tags": tags, "active": True, "content": "theirs"}
         before = snapshot(cluster)
         for operation, options in (
-            (stack.ensure_present, {"secrets": SECRETS}), (stack.activate, {"secrets": SECRETS}), (stack.remove, {}),
+            (stack.ensure_present, {"secrets": SECRETS}),
+            (stack.activate, {"secrets": SECRETS}),
+            (stack.remove, {}),
             (stack.deactivate, {}),
         ):
             if operation is stack.deactivate and self.disks[0]["template"] == "drbd":
@@ -195,10 +218,23 @@ class Contract:
             stack.activate(cluster.on("node1"), UUID, "node9", self.disks)
         assert caught.value.code == "wrong_node"
 
-    @pytest.mark.parametrize("change", [
-        {"name": "../etc"}, {"name": "-x"}, {"name": "a b"}, {"name": "x_tmeta"}, {"name": ""}, {"name": "a" * 101},
-        {"vg": "a/b"}, {"vg": None}, {"size_mib": 0}, {"size_mib": -5}, {"nodes": {}}, {"template": "floppy"},
-    ])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": "../etc"},
+            {"name": "-x"},
+            {"name": "a b"},
+            {"name": "x_tmeta"},
+            {"name": ""},
+            {"name": "a" * 101},
+            {"vg": "a/b"},
+            {"vg": None},
+            {"size_mib": 0},
+            {"size_mib": -5},
+            {"nodes": {}},
+            {"template": "floppy"},
+        ],
+    )
     def test_impossible_disks_are_refused(self, cluster, change):
         """Before anything is read."""
         executor = cluster.on("node1")
@@ -273,8 +309,17 @@ def test_table():
 def test_no_disks_at_all(cluster):
     """A diskless instance has nothing to do."""
     here = (cluster.on("node1"), UUID, "node1", [])
-    for operation in (stack.ensure_present, stack.activate, stack.promote, stack.demote, stack.open_window,
-                      stack.close_window, stack.deactivate, stack.remove, stack.initialize):
+    for operation in (
+        stack.ensure_present,
+        stack.activate,
+        stack.promote,
+        stack.demote,
+        stack.open_window,
+        stack.close_window,
+        stack.deactivate,
+        stack.remove,
+        stack.initialize,
+    ):
         operation(*here)
     assert stack.status(here[0], "node1", []) == []
     assert here[0].changes == []

@@ -241,7 +241,9 @@ def test_a_former_users_metadata_is_written_over(cluster):
     assert node.metadata(NAME)["current"] == 4
 
 
-@pytest.mark.parametrize("change, code", [({"port": 11000}, "number_taken"), ({"minor": 10}, "number_taken"), ({}, None)])
+@pytest.mark.parametrize(
+    "change, code", [({"port": 11000}, "number_taken"), ({"minor": 10}, "number_taken"), ({}, None)]
+)
 def test_numbers_of_another_resource_are_refused(cluster, change, code):
     """A second use of a port or minor would join two guests' disks."""
     create(cluster)
@@ -320,11 +322,26 @@ def test_fencing_only_with_our_helper(cluster, monkeypatch):
     assert "fencing" not in open(path, encoding="utf-8").read()
 
 
-@pytest.mark.parametrize("change", [
-    {"port": None}, {"port": 0}, {"port": 70000}, {"minor": -1}, {"minor": None}, {"minor": 2 ** 20}, {"minor": True},
-    {"address": "node2"}, {"address": None}, {"address": "10.0.0.1"}, {"hostname": "node1"}, {"hostname": "a b"},
-    {"hostname": None}, {"nodes": 1}, {"name": "a" + "-a" * 45},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"port": None},
+        {"port": 0},
+        {"port": 70000},
+        {"minor": -1},
+        {"minor": None},
+        {"minor": 2**20},
+        {"minor": True},
+        {"address": "node2"},
+        {"address": None},
+        {"address": "10.0.0.1"},
+        {"hostname": "node1"},
+        {"hostname": "a b"},
+        {"hostname": None},
+        {"nodes": 1},
+        {"name": "a" + "-a" * 45},
+    ],
+)
 def test_impossible_resources_are_refused(cluster, change):
     """Before anything is read or made."""
     disk = drbd_disk(0)
@@ -344,3 +361,31 @@ def test_impossible_resources_are_refused(cluster, change):
 def test_size_of_metadata(size_mib, expected):
     """A bit for 4 KiB, and one MiB."""
     assert metadata_mib(size_mib) == expected
+
+
+@pytest.mark.parametrize(
+    "command, code, operation, node",
+    [
+        ("do_drbdadm_net_options", "window_not_set", stack.open_window, "node1"),
+        ("do_drbdadm_secondary", "role_not_reached", stack.demote, "node1"),
+        ("do_drbdsetup_down", "still_up", stack.deactivate, "node2"),
+        ("do_drbdadm_create_md", "metadata_missing", None, "node1"),
+    ],
+)
+def test_a_command_that_only_says_it_worked(cluster, monkeypatch, command, code, operation, node):
+    """What was done is read back, not believed."""
+    if operation is not None:
+        create(cluster)
+    monkeypatch.setattr(cluster.nodes[node], command, lambda argv: (0, "", ""))
+    if operation is None:
+        refused(code, stack.ensure_present, *at(cluster, node), secrets=SECRETS)
+    else:
+        refused(code, operation, *at(cluster, node))
+
+
+def test_a_window_that_stays_open_is_an_error(cluster, monkeypatch):
+    """Two primaries left allowed would be the next split brain."""
+    create(cluster)
+    stack.open_window(*at(cluster, "node1"), wait_connect=0)
+    monkeypatch.setattr(cluster.nodes["node1"], "do_drbdadm_net_options", lambda argv: (0, "", ""))
+    refused("window_not_set", stack.close_window, *at(cluster, "node1"))

@@ -17,9 +17,21 @@ from storage_node import SECRETS, UUID, Cluster, Killed, drbd_disk, plain_disk
 def options(disks, node, **changes):
     """The options of instance_disks."""
     params = {
-        "name": "web1.example.com", "uuid": UUID, "generation": 1, "node": node, "disks": disks, "secrets": SECRETS,
-        "record": {"name": "web1.example.com", "primary": "node1", "secondary": "node2"}, "state": "active", "role": None,
-        "window": None, "initialize": False, "images": {}, "peer_dead": False, "wait_connect": 0, "wait_sync": 0,
+        "name": "web1.example.com",
+        "uuid": UUID,
+        "generation": 1,
+        "node": node,
+        "disks": disks,
+        "secrets": SECRETS,
+        "record": {"name": "web1.example.com", "primary": "node1", "secondary": "node2"},
+        "state": "active",
+        "role": None,
+        "window": None,
+        "initialize": False,
+        "images": {},
+        "peer_dead": False,
+        "wait_connect": 0,
+        "wait_sync": 0,
     }
     params.update(changes)
     return params
@@ -55,8 +67,10 @@ class Story:
 
     def contents(self, cluster):
         """The data on each node."""
-        return [[node.volumes[disk["name"]]["content"] for disk in self.disks if disk["name"] in node.volumes]
-                for node in cluster.nodes.values()]
+        return [
+            [node.volumes[disk["name"]]["content"] for disk in self.disks if disk["name"] in node.volumes]
+            for node in cluster.nodes.values()
+        ]
 
 
 class CreateSecondary(Story):
@@ -84,7 +98,8 @@ class CreatePrimary(Story):
     def after(self, cluster, picture):
         cluster.sync()
         assert self.contents(cluster) == [["image " + picture, "blank"]] * 2
-        assert not any(lvm.TAG_NEW in volume["tags"] for node in cluster.nodes.values() for volume in node.volumes.values())
+        for node in cluster.nodes.values():
+            assert not any(lvm.TAG_NEW in volume["tags"] for volume in node.volumes.values())
 
 
 class CreatePlain(CreatePrimary):
