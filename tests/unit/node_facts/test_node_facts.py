@@ -49,6 +49,14 @@ def test_capabilities_of_libvirt_9():
     assert Kvm().parse_capabilities(text, "s390x") == {"domain_types": [], "machines": {}, "machine_list": []}
 
 
+def test_capabilities_of_libvirt_11_without_kvm():
+    text = (DATA / "capabilities-libvirt11.xml").read_text(encoding="utf-8")
+    seen = Kvm().parse_capabilities(text, "x86_64")
+    assert seen["domain_types"] == ["qemu"]
+    assert seen["machines"] == {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"}
+    assert "pc-i440fx-7.2" in seen["machine_list"]
+
+
 def test_version_text():
     assert version_text(9000000) == "9.0.0"
     assert version_text(11003000) == "11.3.0"
