@@ -21,7 +21,7 @@ description:
   - Every instance is in the group C(gantry_instances), and in C(gantry_primary_<node>), C(gantry_secondary_<node>),
     C(gantry_group_<node group>), C(gantry_tag_<tag>), C(gantry_hypervisor_<hypervisor>),
     C(gantry_template_<disk template>) and C(gantry_status_<status>), where the status is C(up) or C(down) as the
-    operator wants it, or C(creating) or C(removing) while that is not finished.
+    operator wants it, or C(creating) while that is not finished.
   - Every node is in the group C(gantry_nodes), and in C(gantry_nodegroup_<node group>).
   - Characters that a group name cannot hold become underscores. When two names become the same group, a warning
     says so.
@@ -121,7 +121,7 @@ FIELDS = (
     "memory_mib", "vcpus", "tags",
 )
 
-STATUSES = ("up", "down", "creating", "removing")
+STATUSES = ("up", "down", "creating")
 
 #: What a node's record may say about reaching it. Nothing else: other connection variables could run commands.
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user")

@@ -81,6 +81,8 @@ class Domain:
         seen = self._see_own()
         if seen and seen["state"] == "shutdown":
             seen = self._settle()
+        if seen and peer_dead and seen["state"] == "paused" and seen["arriving"] == self.node:
+            seen = self._end_arrival()
         if seen and seen["active"]:
             self._expect_running(seen)
             self._expect_primary()
@@ -328,6 +330,12 @@ class Domain:
                 mend="look at its log on that node (for kvm /var/log/libvirt/qemu/%s.log)" % self.name,
                 code="stopped_at_once",
             )
+
+    def _end_arrival(self):
+        """A copy arrived here and never ran, and its source is proven dead: the guest may have gone on there and written
+        after this memory was taken, so only a fresh start on the disks is safe. Returns what is seen then."""
+        self.executor.call("end the copy of domain %s that arrived and never ran" % self.name, self._destroy_now, self._own())
+        return None if self.executor.check_mode else self.see()
 
     def _stop(self, seen, timeout, force):
         """Bring the guest down; the disks are not touched."""

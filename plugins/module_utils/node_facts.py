@@ -40,7 +40,7 @@ def collect(
         "hostname": system.nodename, "time": time.time(), "kernel": system.release, "architecture": system.machine,
         "cpus": os.cpu_count(),
         "boot_id": _read(root, "proc/sys/kernel/random/boot_id").strip() or None,
-        "bridges": bridges(root),
+        "bridges": bridges(root), "tcp_ports": tcp_ports(_read(root, "proc/net/tcp") + _read(root, "proc/net/tcp6")),
         "autostart_services": {name: service_enabled(name, root) for name in AUTOSTART_SERVICES},
         "lvm_filter": lvm_filter(_read(root, "etc/lvm/lvm.conf"), _read(root, "etc/lvm/lvmlocal.conf")),
         "records": records(generation.load_all(folder), wanted),
@@ -89,6 +89,11 @@ def parse_memory(text):
         "memory_total_mib": int(total) // 1024 if total else None,
         "memory_free_mib": int(free) // 1024 if free else None,
     }
+
+
+def tcp_ports(text):
+    """The ports that something listens on, the kernel's DRBD included, from /proc/net/tcp and tcp6. Pure."""
+    return sorted({int(port, 16) for port in re.findall(r"^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) \S+ 0A ", text, re.MULTILINE)})
 
 
 def bridges(root="/"):

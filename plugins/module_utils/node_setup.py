@@ -418,7 +418,10 @@ def setup_services(executor, wanted, files, units):
 
     patience = wanted["shutdown_timeout"]
     write(executor, files, texts.STOP_SCRIPT, texts.stop_script_text(patience), 0o755)
-    if write(executor, files, texts.STOP_UNIT, texts.stop_unit_text(patience), 0o644):
+    dropin = texts.DAEMON_DROPIN % daemon
+    make_folders(executor, files, os.path.dirname(dropin))
+    stays = write(executor, files, dropin, texts.daemon_dropin_text(daemon), 0o644)
+    if write(executor, files, texts.STOP_UNIT, texts.stop_unit_text(patience), 0o644) or stays:
         executor.change("let systemd read its units again", ["systemctl", "daemon-reload"])
     if not is_enabled(units, texts.STOP_UNIT_NAME) or not is_active(units, texts.STOP_UNIT_NAME):
         executor.change("enable and start %s" % texts.STOP_UNIT_NAME,

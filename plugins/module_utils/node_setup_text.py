@@ -40,6 +40,8 @@ STOP_SCRIPT = "/usr/local/lib/gantry/node-stop"
 STOP_UNIT_NAME = "gantry-node.service"
 STOP_UNIT = "/etc/systemd/system/" + STOP_UNIT_NAME
 HOSTS = "/etc/hosts"
+#: The settings of the libvirt daemon's unit; the daemon's name is filled in.
+DAEMON_DROPIN = "/etc/systemd/system/%s.service.d/gantry.conf"
 
 #: Before 8.4.4 settings changed on the fly, as for a migration, could lose synchronisation.
 DRBD_OLDEST = (8, 4, 4)
@@ -447,6 +449,12 @@ def daemon_of(units):
         if units.get(name + ".service", {}).get("LoadState") == "loaded":
             return name
     return None
+
+
+def daemon_dropin_text(daemon):
+    """Settings of the daemon's unit. Debian lets it end after two minutes without guests, and then each question to a
+    node without guests waits for its start; a setting in /etc/default wins over this one."""
+    return HEADER + "[Service]\nEnvironment=%s_ARGS=\n" % daemon.upper()
 
 
 def is_conffile(listed, path, text):

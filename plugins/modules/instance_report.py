@@ -93,7 +93,7 @@ instances:
         - V(running), V(ADMIN_down) (stopped as wanted), V(ERROR_down) (should run and does not), V(ERROR_up) (runs and
           should not), V(ERROR_wrongnode), V(ERROR_nodedown) (its primary cannot be asked), V(ERROR_twice), or
           C(ERROR_) and the domain's state such as V(ERROR_paused).
-        - V(creating) or V(removing) while that is not finished, V(declared) for one that is only declared. With
+        - V(creating) while that is not finished, V(declared) for one that is only declared. With
           V(declared) there are no further keys.
       type: str
       returned: always

@@ -152,6 +152,10 @@ node_info:
     records:
       description: The node's memory of instances by UUID. C(generation) and C(record), or C(error).
       type: dict
+    tcp_ports:
+      description: The TCP ports that something listens on, the kernel's DRBD included.
+      type: list
+      elements: int
     bridges:
       description: The Linux bridges.
       type: list

@@ -188,12 +188,13 @@ def _record(spec, chosen, in_use):
 
 
 def _seen_numbers(nodes):
-    """DRBD minors that the nodes use now, whoever made them."""
-    minors = set()
+    """DRBD minors and TCP ports that the nodes use now, whoever made or opened them."""
+    minors, ports = set(), set()
     for node in nodes:
+        ports.update(node["info"].get("tcp_ports") or [])
         for resource in (node["info"].get("drbd_resources") or {}).values():
             minors.update(volume["minor"] for volume in resource.get("volumes", []) if volume.get("minor") is not None)
-    return {"minors": sorted(minors), "ports": []}
+    return {"minors": sorted(minors), "ports": sorted(ports)}
 
 
 def plan(specs, instances, nodes, observations):

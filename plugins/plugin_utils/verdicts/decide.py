@@ -24,6 +24,20 @@ def _nothing(why, **more):
     return dict({"do": NOTHING, "why": why}, **more)
 
 
+def _in_migration(picture):
+    """Whether what lives on two nodes are the two ends of one migration, which only the module on the source can judge."""
+    ends = [picture["nodes"][name] for name in picture["alive"]]
+    halted = [end for end in ends if end["state"] == "paused" and end["reason"] == "migration"]
+    return len(ends) == 2 and len(halted) >= 1
+
+
+def _refuse_waiting(record, picture, verb):
+    for name in picture["waiting"]:
+        _refuse(record, "cannot be %s: a copy of it waits, paused, on node %s" % (verb, name),
+                "it arrived there by a migration that was cut off and never ran", "no unfinished migration",
+                "run instance_migrate for it again; where the source is lost, instance_failover", "in_migration")
+
+
 def _refuse_twice(record, picture):
     if len(picture["alive"]) > 1:
         _refuse(
@@ -87,8 +101,12 @@ def _target(record, picture, source, wanted):
 
 
 def migrate(record, picture, params):
-    """Live migration. ``do``: migrate, finish (the guest is at the target, the after-work is missing) or nothing."""
-    _refuse_twice(record, picture)
+    """Live migration. ``do``: migrate, finish (the guest is at the target, the after-work is missing) or nothing.
+
+    What an interrupted migration left on both nodes is taken to the module, which looks at both daemons and ends it.
+    """
+    if not _in_migration(picture):
+        _refuse_twice(record, picture)
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     if record["disk_template"] != "drbd":
         if params.get("target") and params["target"] == record["primary"]:
@@ -97,6 +115,8 @@ def migrate(record, picture, params):
         _refuse(record, "cannot migrate", "disk template %s" % record["disk_template"], "drbd",
                 "only mirrored instances migrate", "not_mirrored")
     _need_libvirt(record, picture, nodes)
+    if picture["waiting"] or len(picture["alive"]) > 1:
+        return _go_on(nodes, picture, params)
     owner = picture["owner"]
     if owner is None:
         target = params.get("target")
@@ -119,6 +139,18 @@ def migrate(record, picture, params):
     _need_room(record, picture, target)
     _need_hardware(record, picture, target)
     return {"do": "migrate", "source": owner, "target": target, "why": "from %s to %s" % (owner, target)}
+
+
+def _go_on(nodes, picture, params):
+    """End a migration that was cut off, in the direction it had."""
+    target = (picture["waiting"] or [params.get("target")])[0]
+    if target not in nodes:
+        target = next((name for name in nodes if picture["nodes"][name]["reason"] == "migration"), nodes[-1])
+    source = next(name for name in nodes if name != target)
+    here = picture["nodes"][source]
+    if here["state"] == "running" and not here["job"]:
+        return {"do": "migrate", "source": source, "target": target, "why": "from %s to %s, again" % (source, target)}
+    return {"do": "finish", "source": source, "target": target, "why": "its migration to %s was cut off" % target}
 
 
 def _need_good_copy(record, picture, target):
@@ -164,6 +196,8 @@ def failover(record, picture, params):
     decision = {"source": source, "target": target, "nodes": nodes}
     if params.get("fenced"):
         return dict(decision, do="dead", why="node %s is off: its fence device says so" % source)
+    if here["reachable"] and here["libvirt"]:
+        _refuse_waiting(record, picture, "failed over")
     if here["reachable"] and here["libvirt"]:
         if dead_node:
             _refuse(record, "is not failed over: node %s is not dead" % source, "it answers over SSH and its libvirtd runs",

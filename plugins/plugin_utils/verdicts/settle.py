@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What may be tidied after a migration failed: pure.
 
-The window may be closed and the other side demoted only where the guest is seen to run on exactly one node and
-every node answers. In doubt nothing is touched and the lock's intent stays, so that the next run goes on from here.
+The window may be closed and the other side demoted only where the guest is seen to run on one node at most and every
+node answers. In doubt nothing is touched and the lock's intent stays, so that the next run goes on from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 def settle(record, picture):
     """Where the guest lives and which nodes to bring to rest.
 
-    :returns: ``{"certain": bool, "owner": node or None, "others": [nodes to demote], "close": [nodes], "why": text}``.
+    :returns: ``{"certain": bool, "owner": node or None (off everywhere), "others": [nodes to demote], "close": [nodes],
+        "why": text}``.
         ``close`` lists the nodes in the order in which their window is closed: the others first, the owner last.
     """
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
@@ -24,8 +25,10 @@ def settle(record, picture):
         return _doubt("a job still runs on %s" % ", ".join(jobs))
     if len(picture["alive"]) > 1:
         return _doubt("the guest lives on %s" % " and ".join(picture["alive"]))
+    if picture["waiting"]:
+        return _doubt("a copy that never ran waits on %s" % " and ".join(picture["waiting"]))
     if not picture["alive"]:
-        return _doubt("the guest runs nowhere")
+        return {"certain": True, "owner": None, "others": nodes, "close": nodes, "why": "the guest is off on every node"}
     owner = picture["owner"]
     if picture["nodes"][owner]["state"] != "running":
         return _doubt("the guest on %s is %s" % (owner, picture["nodes"][owner]["state"]))

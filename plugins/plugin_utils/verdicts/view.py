@@ -9,8 +9,9 @@ returned. A node that did not answer is unknown, never dead.
 
 from __future__ import annotations
 
-#: Domain states in which a guest has memory of its own, so that a second start would fork it.
-ALIVE = ("running", "paused", "blocked", "shutdown", "pmsuspended", "in shutdown")
+#: The one domain state in which there is nothing of a guest but its definition; every other one, even a crashed or an
+#: unknown one, is a process that may hold the disks open.
+OFF = "shutoff"
 
 REDUNDANT = "REDUNDANT"
 SYNCING = "SYNCING"
@@ -47,6 +48,8 @@ def node_view(record, observation):
         "state": domain["state"] if domain else None,
         "reason": domain.get("reason") if domain else None,
         "job": domain.get("job") if domain else None,
+        # it came here by a migration and was never resumed: its memory may be older than its disks
+        "waiting": bool(domain) and domain["state"] == "paused" and domain.get("arriving") == observation["node"],
         "resources": {disk["name"]: (info.get("drbd_resources") or {}).get(disk["name"]) for disk in record["disks"]},
         "volumes": sorted(
             "%s/%s" % (volume["vg"], volume["name"]) for volume in info.get("volumes", [])
@@ -134,12 +137,13 @@ def plain_verdict(disk, views):
 def view(record, observations):
     """The whole picture of one instance.
 
-    :returns: ``nodes`` (views by name), ``alive`` / ``defined`` / ``unknown`` (node names: the guest lives there,
-        is only defined there, cannot be known there), ``owner`` (where it surely and only lives, or None), ``disks``
+    :returns: ``nodes`` (views by name), ``alive`` / ``waiting`` / ``defined`` / ``unknown`` (node names: the guest lives
+        there, is a copy there that arrived and never ran, is only defined there, cannot be known there), ``owner`` (where
+        it surely and only lives, or None), ``disks``
         (verdicts with index and name), ``worst``, ``windows`` (nodes with dual-primary allowed).
     """
     views = {observation["node"]: node_view(record, observation) for observation in observations}
-    alive = sorted(name for name, node in views.items() if node["state"] in ALIVE)
+    alive = sorted(name for name, node in views.items() if node["state"] not in (None, OFF) and not node["waiting"])
     unknown = sorted(name for name, node in views.items() if not node["reachable"] or not node["libvirt"])
     disks = []
     for disk in record["disks"]:
@@ -148,7 +152,8 @@ def view(record, observations):
     return {
         "nodes": views,
         "alive": alive,
-        "defined": sorted(name for name, node in views.items() if node["state"] and node["state"] not in ALIVE),
+        "waiting": sorted(name for name, node in views.items() if node["waiting"]),
+        "defined": sorted(name for name, node in views.items() if node["state"] == OFF),
         "unknown": unknown,
         "owner": alive[0] if len(alive) == 1 else None,
         "disks": disks,

@@ -260,6 +260,19 @@ def test_running_guest_on_secondary_disks_is_an_alarm(bench):
     assert error_of(bench.domain(2).running, bench.xml()).code == "disk_not_primary"
 
 
+def test_an_arrival_whose_source_is_dead_is_started_afresh(bench):
+    bench.domain().running(bench.xml())
+    bench.libvirt.suspend()
+    mark = domain_definition.mark(bench.uuid, 1, domain_definition.digest(bench.xml()), "node1")
+    bench.libvirt.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, mark, domain_definition.PREFIX, domain_definition.NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    error = error_of(bench.domain(2).running, bench.xml())
+    assert error.code == "domain_paused" and "instance_migrate" in error.mend
+    result = bench.domain(3).running(bench.xml(), peer_dead=True)
+    assert result["domain"]["state"] == "running" and result["domain"]["arriving"] is None
+    assert bench.executor.changes[0] == "end the copy of domain %s that arrived and never ran" % bench.name
+
+
 def test_paused_guest_is_told_not_resumed(bench):
     bench.domain().running(bench.xml())
     bench.libvirt.suspend()

@@ -49,7 +49,7 @@ INSTANCES = {
         "db1.example.com", primary="node2", secondary=None, disk_template="plain", admin_state="down",
     ),
     "new.example.com": instance("new.example.com", status="creating", tags=["{{ boom }}", ""]),
-    "old.example.com": instance("old.example.com", status="removing", group=None, tags=None),
+    "old.example.com": instance("old.example.com", status="creating", group=None, tags=None),
 }
 
 
@@ -138,7 +138,6 @@ def write(folder, text, name="gantry.yml"):
     ({"status": "ready", "admin_state": "up"}, "up"),
     ({"status": "ready", "admin_state": "down"}, "down"),
     ({"status": "creating", "admin_state": "up"}, "creating"),
-    ({"status": "removing", "admin_state": "up"}, "removing"),
     ({}, None),
 ])
 def test_status_of(record, status):
@@ -207,8 +206,7 @@ def test_hosts_groups_and_variables(folder, url, listing):
         "gantry_template_plain": {"db1.example.com"},
         "gantry_status_up": {"web1.example.com"},
         "gantry_status_down": {"db1.example.com"},
-        "gantry_status_creating": {"new.example.com"},
-        "gantry_status_removing": {"old.example.com"},
+        "gantry_status_creating": {"new.example.com", "old.example.com"},
         "gantry_tag_shop": {"web1.example.com"},
         "gantry_tag_tier_1": {"web1.example.com"},
         "gantry_tag____boom___": {"new.example.com"},

@@ -57,6 +57,17 @@ def test_capabilities_of_libvirt_11_without_kvm():
     assert "pc-i440fx-7.2" in seen["machine_list"]
 
 
+def test_listening_ports():
+    text = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 0100007F:0019 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1591 1 0 100 0 0 10 0\n"
+        "   1: 0A4D000A:2AF8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 0 1 0 100 0 0 10 0\n"
+        "   2: 0A4D000A:2AF9 0B4D000A:C001 01 00000000:00000000 02:000A7214 00000000     0        0 0 2 0 20 4 30 10 -1\n"
+        "   3: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 0 0 1 1\n")
+    assert node_facts.tcp_ports(text) == [22, 25, 11000]
+    assert node_facts.tcp_ports("") == []
+
+
 def test_version_text():
     assert version_text(9000000) == "9.0.0"
     assert version_text(11003000) == "11.3.0"
@@ -250,7 +261,7 @@ def test_collect(tmp_path):
     assert set(info) == {
         "hostname", "time", "boot_id", "kernel", "architecture", "cpus", "memory_total_mib", "memory_free_mib", "libvirt",
         "drbd", "lvm", "volume_groups", "volumes", "drbd_resources", "resource_files", "domains", "records", "bridges",
-        "autostart_services", "lvm_filter", "paths",
+        "autostart_services", "lvm_filter", "paths", "tcp_ports",
     }
     assert info["boot_id"] == "b1"
     assert info["memory_total_mib"] == 1474

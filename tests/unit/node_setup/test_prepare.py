@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import stat
 
 import pytest
@@ -69,6 +70,8 @@ def test_once_and_twice(server):
         "write /etc/default/libvirt-guests",
         "mask libvirt-guests.service",
         "write /usr/local/lib/gantry/node-stop",
+        "make the folder /etc/systemd/system/libvirtd.service.d",
+        "write /etc/systemd/system/libvirtd.service.d/gantry.conf",
         "write /etc/systemd/system/gantry-node.service",
         "let systemd read its units again",
         "enable and start gantry-node.service",
@@ -289,6 +292,8 @@ def test_libvirt_off(server):
     assert [line for line in executor.changes if "libvirtd" in line] == [
         "enable libvirtd.service",
         "start libvirtd.socket",
+        "make the folder /etc/systemd/system/libvirtd.service.d",
+        "write /etc/systemd/system/libvirtd.service.d/gantry.conf",
     ]
     assert prepare(server)[1].changes == []
 
@@ -301,7 +306,11 @@ def test_modular_libvirt(server):
     assert [line for line in executor.changes if "virtqemud" in line] == [
         "enable virtqemud.service",
         "start virtqemud.service",
+        "make the folder /etc/systemd/system/virtqemud.service.d",
+        "write /etc/systemd/system/virtqemud.service.d/gantry.conf",
     ]
+    text = pathlib.Path(server.path(texts.DAEMON_DROPIN % "virtqemud")).read_text(encoding="utf-8")
+    assert "\nEnvironment=VIRTQEMUD_ARGS=\n" in text
 
 
 def test_lvm_filter_of_an_administrator(server):
