@@ -150,6 +150,11 @@ def down(executor, name):
     change(executor, "take DRBD resource %s down" % name, ["drbdsetup", "down", name])
 
 
+def detach(executor, name):
+    """Let go of the local volumes; a primary lives off its peer from then on."""
+    change(executor, "detach the disk of DRBD resource %s" % name, ["drbdadm", "detach", name])
+
+
 def holders(minor, proc="/proc", sys="/sys"):
     """Who holds /dev/drbd<minor> open: ``["qemu-system-x86 (pid 1234)", "device dm-7"]``, as far as can be seen."""
     found = []
