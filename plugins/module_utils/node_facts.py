@@ -68,6 +68,9 @@ def _storage(executor):
     try:
         info["drbd"].update(drbd.versions(executor))
         info["drbd_resources"] = drbd.status(executor)
+        for name, state in info["drbd_resources"].items():
+            # the evidence of a split brain; read only where there may be one
+            state["generations"] = drbd.generations(executor, name) if state["connection"] == "StandAlone" else None
     except GantryError as error:
         info["drbd"].update(ok=False, error=error.sentence())
     return info
