@@ -63,7 +63,8 @@ def recreate_disks(record, picture, params):
     if not lost:
         return guards.nothing("all its disks are there")
     if kept:
-        guards.refuse(record, "has lost only a part of its disks", ", ".join("disk %d: %s" % (disk["index"], disk["detail"]) for disk in kept),
+        guards.refuse(record, "has lost only a part of its disks",
+                      ", ".join("disk %d: %s" % (disk["index"], disk["detail"]) for disk in kept),
                       "every copy of every disk lost", "make a lost copy anew from the other node's with instance_replace_disks; "
                       "what is still there is not thrown away", "has_data")
     return {"do": "recreate", "disks": lost, "why": "new and empty, on " + " and ".join(_nodes(record))}
