@@ -83,11 +83,11 @@ def _good(picture, node):
 def replace_disks(record, picture, params):
     """Make a copy anew, in place or on another node. The old copy is kept until the new one is up to date.
 
-    :param params: ``new_node`` (the mirror moves there), ``side`` (primary, secondary or auto: which copy is made anew in
+    :param params: ``drop_aside`` (remove old copies that were set aside and kept), ``new_node`` (the mirror moves there), ``side`` (primary, secondary or auto: which copy is made anew in
         place; auto takes what has failed), ``force`` (also a copy that is healthy), ``old_node`` (noted by a run that was
         interrupted after the mirror had moved).
     ``do``: move (``old``, ``new``, ``old_reachable``), finish (only the end of a move is missing), renew (``node``,
-    ``disks``) or nothing.
+    ``disks``), drop (``nodes``) or nothing.
     """
     if record["disk_template"] != "drbd":
         guards.refuse(record, "has no copy to replace", "disk template %s" % record["disk_template"], "drbd",
@@ -102,6 +102,9 @@ def replace_disks(record, picture, params):
         guards.refuse(record, "cannot have its disks replaced: it is not where it should be", "it runs on %s" % picture["owner"],
                       "it runs on %s" % primary, "run instance_repair first", "wrong_node")
     guards.need_libvirt(record, picture, [primary])
+    if params.get("drop_aside"):
+        guards.need_redundant(record, picture)
+        return {"do": "drop", "nodes": _nodes(record), "why": "old copies set aside are removed"}
     if params.get("new_node"):
         return _move(record, picture, params)
     return _renew(record, picture, params)
