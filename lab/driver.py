@@ -20,6 +20,8 @@ from lab import audit
 #: Where a guest's console is kept on a node (roles/instance/templates/domain_kvm.xml.j2).
 CONSOLE = "/var/log/libvirt/qemu/{}-console.log"
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+#: Where the test guest's image lies on the nodes.
+IMAGE = "/srv/images/test-guest.img"
 
 
 class Run:
@@ -37,6 +39,22 @@ class Run:
     def ok(self):
         """It succeeded."""
         return self.code == 0
+
+
+def prepare(cluster):
+    """Make the lab's nodes a cluster, and put the test guest on them. Returns the image's path on the nodes.
+
+    :raises RuntimeError: a verb failed.
+    """
+    for verb, extra in (("cluster_init", {"cluster_name": cluster.name + ".example.com"}), ("node_add", {"all": True})):
+        run = cluster.play(verb, **extra)
+        if not run.ok:
+            raise RuntimeError(run.text)
+    image = cluster.folder / "test-guest.img"
+    subprocess.run([str(ROOT / "lab" / "guest" / "build"), str(image)], check=True, stdout=subprocess.DEVNULL)
+    for node in cluster.nodes:
+        cluster.put(node, image, IMAGE)
+    return IMAGE
 
 
 def refused(run, *words):
@@ -170,17 +188,19 @@ class Cluster:
         return subprocess.Popen(command, cwd=str(ROOT), env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", start_new_session=True)
 
-    def play_killed(self, verb, limit, marker, delay=0.0, **options):
+    def play_killed(self, verb, limit, marker, delay=0.0, occurrence=1, **options):
         """Start a verb, and kill the whole run with SIGKILL when ``marker`` has appeared in its output.
 
         :param delay: seconds to wait after the marker, to hit the middle of what it announces.
+        :param occurrence: which line with the marker is meant, from 1.
         :returns: the text until then.
         """
         process = self._start(self.command(verb, limit, **options))
         text = ""
         for line in process.stdout:
             text += line
-            if marker in line:
+            occurrence -= marker in line
+            if not occurrence:
                 time.sleep(delay)
                 break
         os.killpg(process.pid, signal.SIGKILL)

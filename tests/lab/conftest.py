@@ -9,15 +9,11 @@ GANTRY_LAB_KEEP=1 leaves it running, and the next session uses it as it is.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 
-from lab.driver import CONSOLE, ROOT, Cluster
-
-#: Where the test guest's image lies on the nodes.
-IMAGE = "/srv/images/test-guest.img"
+from lab.driver import CONSOLE, IMAGE, Cluster, prepare
 
 _calls = []
 
@@ -51,17 +47,6 @@ def _cluster(capture_off):
     finally:
         if not keep:
             cluster.down_all()
-
-
-def prepare(cluster):
-    """Make the nodes a cluster, and put the test guest on them."""
-    for verb, extra in (("cluster_init", {"cluster_name": "test.example.com"}), ("node_add", {"all": True})):
-        run = cluster.play(verb, **extra)
-        assert run.ok, run.text
-    image = cluster.folder / "test-guest.img"
-    subprocess.run([str(ROOT / "lab" / "guest" / "build"), str(image)], check=True, stdout=subprocess.DEVNULL)
-    for node in cluster.nodes:
-        cluster.put(node, image, IMAGE)
 
 
 @pytest.fixture(name="clean")

@@ -83,9 +83,9 @@ def _good(picture, node):
 def replace_disks(record, picture, params):
     """Make a copy anew, in place or on another node. The old copy is kept until the new one is up to date.
 
-    :param params: ``drop_aside`` (remove old copies that were set aside and kept), ``new_node`` (the mirror moves there), ``side`` (primary, secondary or auto: which copy is made anew in
-        place; auto takes what has failed), ``force`` (also a copy that is healthy), ``old_node`` (noted by a run that was
-        interrupted after the mirror had moved).
+    :param params: ``drop_aside`` (remove old copies that were set aside and kept), ``new_node`` (the mirror moves there),
+        ``side`` (primary, secondary or auto: which copy is made anew in place; auto takes what has failed), ``force`` (also
+        a copy that is healthy), ``old_node`` (noted by a run that was interrupted after the mirror had moved).
     ``do``: move (``old``, ``new``, ``old_reachable``), finish (only the end of a move is missing), renew (``node``,
     ``disks``), drop (``nodes``) or nothing.
     """
