@@ -81,7 +81,8 @@ do:
     - For the verb V(migrate), V(migrate), or V(finish) when the guest is at the target and only the work after the
       migration is missing.
     - For the verb V(failover), V(planned) when the primary answers, V(fence) when its fence device has to prove that it
-      is off, V(dead) when it is proven or declared dead.
+      is off, V(wait) when DRBD may not have noticed yet that the node named dead is, V(dead) when it is proven or
+      declared dead.
     - For the verb V(remove), V(remove).
     - For the verb V(replace_disks), V(move) the mirror to another node, V(finish) such a move, or V(renew) a copy in place.
     - For the verbs V(activate_disks), V(deactivate_disks), V(recreate_disks), V(activate), V(deactivate), V(recreate).

@@ -71,7 +71,8 @@ def failover(record, picture, params):
     and there is a fence device) or nothing.
 
     :param params: ``target``, ``dead_node`` (the operator's word), ``fenced`` (proof read back from the fence device),
-        ``can_fence`` (a fence device is configured for the primary).
+        ``can_fence`` (a fence device is configured for the primary), ``waited`` (DRBD had the time to notice a death: the
+        connection of a node whose power was cut just now looks alive for some seconds; ``do`` is wait before that).
     """
     guards.refuse_twice(record, picture)
     dead_node = params.get("dead_node")
@@ -112,6 +113,8 @@ def failover(record, picture, params):
     if dead_node and not here["reachable"]:
         connected = [disk["index"] for disk in picture["disks"]
                      if (there["resources"].get(disk["name"]) or {}).get("connection") == "Connected"]
+        if connected and not params.get("waited"):
+            return dict(decision, do="wait", why="DRBD has not noticed yet that node %s is dead" % source)
         if connected:
             guards.refuse(record, "is not failed over: node %s is not dead" % source,
                     "the DRBD connection of disk %s to it is up" % connected[0], "no connection",
