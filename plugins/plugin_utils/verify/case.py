@@ -64,7 +64,8 @@ class Case:
     """One cluster to be looked at.
 
     ``nodes`` and ``instances`` hold the usable records by name, ``uuids`` every instance's name by UUID (also of those
-    with a broken record), ``facts`` what is known of each registered node, ``busy`` why an instance is left alone.
+    with a broken record), ``facts`` what is known of each registered node, ``busy`` why an instance is left alone,
+    ``removed`` those that vanished while the nodes were asked, by UUID.
     """
 
     def __init__(self, content, observations, controller, before=None):
@@ -79,6 +80,7 @@ class Case:
             if isinstance(record, dict) and isinstance(record.get("uuid"), str):
                 self.uuids[record["uuid"]] = name
         self.instances = self._records("instances", plain.INSTANCE)
+        self.removed = self._removed(before)
         seen = {}
         for observation in plain.clean(observations, [plain.OBSERVATION], "observations", []):
             seen[observation["node"]] = observation
@@ -97,6 +99,12 @@ class Case:
             if not broken:
                 found[name] = record
         return found
+
+    def _removed(self, before):
+        """Instances that were removed while the nodes were asked, by UUID."""
+        earlier = plain.clean(before, plain.CONTENT, "", [])["instances"] if before else {}
+        return {record["uuid"]: name for name, record in earlier.items() if isinstance(record, dict)
+                and isinstance(record.get("uuid"), str) and record["uuid"] not in self.uuids}
 
     def _busy(self, before):
         """Instances on which something is under way: a living lock, or a change while the nodes were asked."""

@@ -67,7 +67,7 @@ def check_urgent(case, name, record):
         if mirror.word in (view.SPLIT_BRAIN, view.DISKLESS):
             _state(case, name, disk, mirror)
         if not (migrating and name in case.busy):
-            _window(case, name, disk, mirror)
+            _window(case, name, record, disk, mirror)
 
 
 def check(case, name, record):
@@ -82,7 +82,7 @@ def check(case, name, record):
             if disk["template"] == "drbd" and facts.told("resource_files", "resource_bindings"):
                 _resource_file(case, name, record, disk, node, facts.info)
     for disk, mirror in _mirrors(case, record):
-        _window(case, name, disk, mirror)
+        _window(case, name, record, disk, mirror)
         if not mirror.whole():
             _state(case, name, disk, mirror)
         _sides(case, name, record, disk, mirror)
@@ -93,14 +93,16 @@ def _volumes(case, name, record, disk, node, info):
     group = info["volume_groups"].get(disk["vg"])
     if group is None:
         if disk["vg"] != case.nodes[node]["vg"]:
-            case.add("DISK_VOLUME_MISSING", disk["name"], "no volume group %s on %s" % (disk["vg"], node), "that it is there", node=node, instance=name)
+            case.add("DISK_VOLUME_MISSING", disk["name"], "no volume group %s on %s" % (disk["vg"], node), "that it is there",
+                     node=node, instance=name)
         return
     wanted = [disk["name"]] + ([disk["name"] + "-meta"] if disk["template"] == "drbd" else [])
     for volume_name in wanted:
         volume = lvm.find(info["volumes"], disk["vg"], volume_name)
         where = "%s/%s on %s" % (disk["vg"], volume_name, node)
         if volume is None:
-            case.add("DISK_VOLUME_MISSING", disk["name"], "no volume %s that bears our tag" % where, "that it is there", node=node, instance=name)
+            case.add("DISK_VOLUME_MISSING", disk["name"], "no volume %s that bears our tag" % where, "that it is there",
+                     node=node, instance=name)
             continue
         if not lvm.is_ours(volume, record["uuid"]):
             case.add("DISK_FOREIGN_VOLUME", disk["name"], "%s has the tags %s" % (where, ", ".join(volume["tags"]) or "none"),
@@ -110,15 +112,16 @@ def _volumes(case, name, record, disk, node, info):
         extent = group["extent_mib"] or 0
         size = lvm.rounded(disk["size_mib"], extent if extent >= LEAST_EXTENT_MIB else EXTENT_MIB)
         if volume_name == disk["name"] and volume["size_mib"] != size:
-            case.add("DISK_SIZE", disk["name"], "%s has %s MiB" % (where, volume["size_mib"]), "%d MiB" % size, node=node, instance=name)
+            case.add("DISK_SIZE", disk["name"], "%s has %s MiB" % (where, volume["size_mib"]), "%d MiB" % size,
+                     node=node, instance=name)
 
 
 def _resource_file(case, name, record, disk, node, info):
     """The resource file on one node."""
     binding = info["resource_bindings"].get(disk["name"])
     if disk["name"] not in info["resource_files"] or binding is None:
-        case.add("DISK_RESOURCE_FILE_MISSING", disk["name"], "no /etc/drbd.d/%s.res on %s" % (disk["name"], node), "that it is there", node=node,
-                 instance=name)
+        case.add("DISK_RESOURCE_FILE_MISSING", disk["name"], "no /etc/drbd.d/%s.res on %s" % (disk["name"], node), "that it is there",
+                 node=node, instance=name)
         return
     if binding["error"]:
         wrong = [binding["error"]]
@@ -133,14 +136,20 @@ def _resource_file(case, name, record, disk, node, info):
         case.add("DISK_RESOURCE_FILE_OPEN", disk["name"], "readable by others on %s" % node, "mode 0600", node=node, instance=name)
 
 
-def _window(case, name, disk, mirror):
-    windows = mirror.windows()
+def _home(case, record):
+    """Where the guest lives, its primary where that is not seen."""
+    domains = ((node, facts.domain(record["uuid"])) for node, facts in case.facts.items())
+    return next((node for node, domain in domains if domain and lives(domain, node)), record["primary"])
+
+
+def _window(case, name, record, disk, mirror):
+    windows, home = mirror.windows(), _home(case, record)
     if windows:
         case.add("DISK_WINDOW_OPEN", disk["name"], "allow-two-primaries on %s" % ", ".join(windows), "closed", node=windows[0],
-                 instance=name)
+                 instance=name, peer=home)
     if len(mirror.primaries) > 1:
         case.add("DISK_TWO_PRIMARIES", disk["name"], "primary on %s" % " and ".join(mirror.primaries), "one primary",
-                 node=mirror.primaries[0], instance=name)
+                 node=mirror.primaries[0], instance=name, peer=home)
 
 
 #: What a verdict is called here. Of the others, UNKNOWN is the unreachable node's finding, the rest is looked into.
@@ -193,7 +202,8 @@ def _sides(case, name, record, disk, mirror):
         for volume in side["volumes"][:1]:
             minor = disk["nodes"][node]["minor"]
             if volume["minor"] is not None and minor is not None and volume["minor"] != minor:
-                case.add("DISK_MINOR", disk["name"], "minor %d on %s" % (volume["minor"], node), "minor %d" % minor, node=node, instance=name)
+                case.add("DISK_MINOR", disk["name"], "minor %d on %s" % (volume["minor"], node), "minor %d" % minor,
+                         node=node, instance=name)
             if volume["size_mib"] and volume["size_mib"] < disk["size_mib"]:
                 case.add("DISK_SIZE", disk["name"], "the device has %s MiB on %s" % (volume["size_mib"], node),
                          "%s MiB" % disk["size_mib"], node=node, instance=name)

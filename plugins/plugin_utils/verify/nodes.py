@@ -103,7 +103,8 @@ def _subsystems(case, name, node, facts):
     if seen["rejects_drbd"] is False:
         case.add("NODE_LVM_FILTER", name, "global_filter %s" % (", ".join(seen["global_filter"]) or "is empty"),
                  "patterns that reject /dev/drbd*")
-    elif seen["scan_lvs"] and texts.lvm_admits([word for word in seen["global_filter"] if len(word) > 2], texts.guest_device_names(node["vg"])[1]):
+    elif seen["scan_lvs"] and texts.lvm_admits(
+            [word for word in seen["global_filter"] if len(word) > 2], texts.guest_device_names(node["vg"])[1]):
         case.add("NODE_LVM_FILTER", name, "scan_lvs is on, and the volumes of %s are not rejected" % node["vg"],
                  "scan_lvs = 0, or patterns that reject them")
 

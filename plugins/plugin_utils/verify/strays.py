@@ -28,7 +28,7 @@ def check(case):
 def _expected(case, node):
     """What the instances have on the node: volumes, resources, and the UUIDs of instances nobody can be sure about."""
     volumes, resources = set(), set()
-    unsure = {uuid for uuid, name in case.uuids.items() if name not in case.instances or name in case.busy}
+    unsure = {uuid for uuid, name in case.uuids.items() if name not in case.instances or name in case.busy} | set(case.removed)
     for record in case.instances.values():
         for disk in record["disks"]:
             if node in disk["nodes"]:
@@ -45,7 +45,7 @@ def _owner(case, uuid):
 
 def _domains(case, node, domains):
     for domain in domains:
-        if domain["uuid"] in case.uuids:
+        if domain["uuid"] in case.uuids or domain["uuid"] in case.removed:
             continue
         words = "%s, UUID %s, %s" % (domain["name"], domain["uuid"], domain["state"])
         if domain["generation"] is not None:
@@ -93,7 +93,7 @@ def _resources(case, node, info, expected):
 
 def _of_busy(case, resource):
     """A resource of an instance that is being worked on, or whose record is broken, goes by its name."""
-    names = set(case.busy) | (set(case.content["instances"]) - set(case.instances))
+    names = set(case.busy) | set(case.removed.values()) | (set(case.content["instances"]) - set(case.instances))
     return any(resource.startswith(name + "-disk") for name in names)
 
 
@@ -103,6 +103,8 @@ def _records(case, node, records):
             case.add("NODE_BROKEN_RECORD", node, "%s: %s" % (uuid, memory["error"] or "no generation"), "a generation and a record")
             continue
         name = case.uuids.get(uuid)
+        if uuid in case.removed:
+            continue
         record = case.instances.get(name)
         if name is None or (record and name not in case.busy and node not in case.node_names(record)):
             case.add("NODE_ORPHAN_RECORD", node, "a record of %s, generation %d" % (_owner(case, uuid), memory["generation"]),
