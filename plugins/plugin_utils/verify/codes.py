@@ -186,7 +186,7 @@ _LIST = (
     Code("DISK_SECRET_MISSING", ERROR, "disk", "EINSTANCEMISSINGCFGPARAMETER", "the registry has no DRBD secret for the disk",
          "restore the registry from a backup (docs/registry.md)"),
     Code("DISK_VOLUME_MISSING", ERROR, "disk", "EINSTANCEMISSINGDISK", "a logical volume of the disk is gone",
-         "on {node}: look at lvs; the other node's copy is the data now: do not stop its node"),
+         "on {node}: look at lvs; of a mirrored disk the other node has the only copy now: do not stop that node"),
     Code("DISK_FOREIGN_VOLUME", ERROR, "disk", "EINSTANCEMISSINGDISK", "the disk's volume bears another instance's tag",
          "on {node}: look whose it is (lvs -o+tags) before any verb"),
     Code("DISK_MARKED_NEW", WARNING, "disk", None, "a volume in use still counts as never used, so it could be formatted again",
@@ -202,7 +202,8 @@ _LIST = (
     Code("DISK_NOT_UP", ERROR, "disk", "ENODEDRBD", "the disk's DRBD resource is not up",
          "run instance_start -l {instance} (and instance_stop after it if it should be stopped)"),
     Code("DISK_SPLIT_BRAIN", ERROR, "disk", "EINSTANCEFAULTYDISK", "both copies have changed on their own",
-         "decide which side is the good one; nothing decides it for you. On the other: drbdadm connect --discard-my-data {object}"),
+         "decide which side is the good one (drbdadm show-gi {object}); nothing decides it for you. On the other, after a snapshot "
+         "of its volume: drbdadm disconnect, secondary and connect --discard-my-data {object}"),
     Code("DISK_DISKLESS_PRIMARY", ERROR, "disk", "EINSTANCEFAULTYDISK",
          "the guest works on the other node's copy, because its own node lost the disk. Do not reboot that node",
          "run instance_failover -l {instance}, then mend the disk"),

@@ -126,7 +126,7 @@ def _resource_file(case, name, record, disk, node, info):
     if binding["error"]:
         wrong = [binding["error"]]
     else:
-        wrong = ["%s %s" % (what, ", ".join(map(str, found)) or "none") for what, found, wanted in (
+        wrong = ["%s %s" % (what, ", ".join(str(one) for one in found if one is not None) or "none") for what, found, wanted in (
             ("instance", [binding["instance"]], record["uuid"]), ("minor", binding["minors"], disk["nodes"][node]["minor"]),
             ("port", binding["ports"], disk["port"])) if found != [wanted]]
     if wrong:
