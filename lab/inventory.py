@@ -109,6 +109,10 @@ def _scalar(value) -> str:
 
 
 def write(paths: Paths, lab: dict) -> None:
-    """Writes hosts.yml into the inventory folder, whose other files are the user's."""
+    """Writes hosts.yml and registry.gantry.yml into the inventory folder, whose other files are the user's.
+
+    The second one lists what the registry knows, with groups such as gantry_primary_node1.
+    """
     head = "# Written by script/lab up. Put your own inventory files beside this one; this one is written anew.\n---\n"
     config.write(paths.inventory / "hosts.yml", head + to_yaml(build(paths, lab)) + "\n")
+    config.write(paths.inventory / "registry.gantry.yml", head + "plugin: gantry.cluster.registry\n")

@@ -26,4 +26,17 @@ class ActionModule(ControllerAction):
         return dict(
             operation, changed=False, primary=record["primary"], secondary=record["secondary"],
             nodes=[node for node in (record["primary"], record["secondary"]) if node],
+            observe=self._observe(operation),
         )
+
+    def _observe(self, operation):
+        """The nodes whose state the decision needs: the instance's, those the verb names, and for a repair all."""
+        record, params = operation["instance"], operation["params"]
+        names = [record["primary"], record["secondary"], params.get("new_node"), params.get("old_node")]
+        nodes = self.state().nodes() if len([name for name in names if name]) > 2 or operation["verb"] == "repair" else {}
+        if operation["verb"] == "repair":
+            names += sorted(name for name, node in nodes.items() if not node.get("offline"))
+        for name in names:
+            if name and nodes and name not in nodes and name != params.get("old_node"):
+                self.state().node(name)  # refuses an unknown one
+        return [name for number, name in enumerate(names) if name and name not in names[:number]]

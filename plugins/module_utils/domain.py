@@ -128,11 +128,18 @@ class Domain:
         self._start(xml, self.see(), primary, peer_dead, wait_connect)
         return self._result(xml)
 
-    def absent(self, timeout, force=False):
-        """Stop the guest, forget its definition, make its disks secondary. The disks stay."""
+    def absent(self, timeout, force=False, give_up=False):
+        """Stop the guest, forget its definition, make its disks secondary. The disks stay.
+
+        :param give_up: the operator named this copy of the guest as the one to end, even if it is an end of a migration.
+        """
         self._claim()
         seen = self.see()
-        self._stop(seen, timeout, force)
+        if give_up and force and seen and seen["active"]:
+            self.executor.call("end the copy of domain %s that was given up" % self.name, self._destroy_now, self._own())
+            seen = seen if self.executor.check_mode else self.see()
+        else:
+            self._stop(seen, timeout, force)
         if seen and seen["persistent"]:
             self.executor.call("undefine domain %s" % self.name, self._undefine_now)
         self._demote()

@@ -184,6 +184,11 @@ def extend(executor, vg, name, size_mib):
     )
 
 
+def rename(executor, vg, name, new_name):
+    """Give a volume another name; its content and tags stay."""
+    executor.change("rename volume %s/%s to %s" % (vg, name, new_name), ["lvrename", vg, name, new_name])
+
+
 def activate(executor, vg, name):
     """Make a volume's device appear."""
     executor.change("activate volume %s/%s" % (vg, name), ["lvchange", "--activate", "y", "%s/%s" % (vg, name)])

@@ -79,6 +79,9 @@ def _storage(executor):
     try:
         info["drbd"].update(drbd.versions(executor))
         info["drbd_resources"] = drbd.status(executor)
+        for name, state in info["drbd_resources"].items():
+            # the evidence of a split brain; read only where there may be one
+            state["generations"] = drbd.generations(executor, name) if state["connection"] == "StandAlone" else None
     except GantryError as error:
         info["drbd"].update(ok=False, error=error.sentence())
     return info
@@ -247,6 +250,9 @@ def file_facts(path):
     except OSError as error:
         facts["error"] = os.strerror(error.errno)
         return facts
+    except ValueError as error:
+        facts["error"] = str(error)
+        return facts
     facts.update(size_mib=_whole_mib(status.st_size), virtual_size_mib=_whole_mib(size))
     closed = unreadable_part(path)
     facts.update(ok=closed is None, error=closed and "%s is not readable for all users" % closed)
@@ -258,8 +264,12 @@ def image_size(head, size):
 
     :param head: its first 32 bytes.
     :param size: the file's size in bytes.
+    :raises ValueError: it begins like a qcow2 image and is none.
     """
-    if head[:4] == b"QFI\xfb" and len(head) >= 32:
+    if head[:4] == b"QFI\xfb":
+        version = int.from_bytes(head[4:8], "big")
+        if len(head) < 32 or version not in (2, 3):
+            raise ValueError("it begins like a qcow2 image, but is cut off or of the unknown version %d" % version)
         return "qcow2", int.from_bytes(head[24:32], "big")
     return "raw", size
 

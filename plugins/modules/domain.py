@@ -65,6 +65,12 @@ options:
       - A guest in migration is never stopped, not by this either.
     type: bool
     default: false
+  give_up:
+    description:
+      - With O(state=absent) and O(force=true), the operator has named this node's copy of the guest as the one to end. It is
+        ended even where it is an end of a migration.
+    type: bool
+    default: false
   reboot_type:
     description:
       - V(soft) presses the power button; V(hard) cuts the power.
@@ -137,7 +143,7 @@ def work(module, executor):
     if params["state"] == "standby":
         return domain.standby()
     if params["state"] == "absent":
-        return domain.absent(**stop)
+        return domain.absent(give_up=params["give_up"], **stop)
     return domain.stopped(**stop)
 
 
@@ -153,6 +159,7 @@ def main():
         "hypervisor": {"type": "str", "default": "kvm"},
         "timeout": {"type": "int", "default": 120},
         "force": {"type": "bool", "default": False},
+        "give_up": {"type": "bool", "default": False},
         "reboot_type": {"type": "str", "choices": ["soft", "hard"], "default": "soft"},
         "peer_dead": {"type": "bool", "default": False},
         "wait_connect": {"type": "int", "default": 30},

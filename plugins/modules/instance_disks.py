@@ -69,6 +69,26 @@ options:
       - They are looked at before anything is created.
     type: dict
     default: {}
+  renew:
+    description:
+      - Set this node's copies of the disks in O(disks) aside and make new ones, which are filled from the other node's.
+        A primary lives off its peer meanwhile, so the guest goes on.
+      - Needs O(state=present). Refused unless another good copy is connected, or this one is not good.
+      - The old volumes stay, with names that end in C(.aside), until O(drop_aside) removes them. While they are there a
+        renewal that was interrupted is finished, and not begun anew.
+    type: bool
+    default: false
+  give_up:
+    description:
+      - With O(renew), the operator has named this node's copy as the one to give up, the victim of a split brain.
+      - It is set aside though it may be a good one, if no peer is connected.
+    type: bool
+    default: false
+  drop_aside:
+    description:
+      - Remove the old volumes that O(renew) has set aside. Refused until both copies are connected and the same.
+    type: bool
+    default: false
   peer_dead:
     description:
       - The other node is proven to be off. The disks are promoted without its answer if the local copy is current.
@@ -104,6 +124,13 @@ EXAMPLES = r"""
       "0":
         path: /var/lib/gantry/images/debian-12.qcow2
   delegate_to: "{{ gantry_operation.primary }}"
+
+- name: Make the secondary's copy anew
+  gantry.cluster.instance_disks:
+    operation: "{{ gantry_operation }}"
+    state: present
+    renew: true
+  delegate_to: "{{ gantry_operation.secondary }}"
 
 - name: Make the target of a migration primary beside the source
   gantry.cluster.instance_disks:
@@ -195,6 +222,9 @@ def main():
         window={"type": "str", "choices": ["open", "closed"]},
         initialize={"type": "bool", "default": False},
         images={"type": "dict", "default": {}},
+        renew={"type": "bool", "default": False},
+        give_up={"type": "bool", "default": False},
+        drop_aside={"type": "bool", "default": False},
         peer_dead={"type": "bool", "default": False},
         wait_connect={"type": "int", "default": 30},
         wait_sync={"type": "int", "default": 0},

@@ -199,6 +199,12 @@ nodes:
   type: list
   elements: str
   sample: [node1, node2]
+observe:
+  description: The nodes to observe. RV(nodes), those that the verb's parameters name, and for a repair all of the cluster.
+  returned: success
+  type: list
+  elements: str
+  sample: [node1, node2, node3]
 lease:
   description: The lock's lease. Every later step renews it.
   returned: success, not in check mode

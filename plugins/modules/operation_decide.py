@@ -83,6 +83,9 @@ do:
     - For the verb V(failover), V(planned) when the primary answers, V(fence) when its fence device has to prove that it
       is off, V(dead) when it is proven or declared dead.
     - For the verb V(remove), V(remove).
+    - For the verb V(replace_disks), V(move) the mirror to another node, V(finish) such a move, or V(renew) a copy in place.
+    - For the verbs V(activate_disks), V(deactivate_disks), V(recreate_disks), V(activate), V(deactivate), V(recreate).
+    - For the verb V(repair), V(repair), or V(migrate) when an interrupted migration has to be ended first.
   returned: success
   type: str
   sample: migrate

@@ -231,6 +231,9 @@ class ClusterState:
         if not done.succeeded:
             self.registry.lease_revoke(lease)
             return None
+        if lock is not None and lock.lease:
+            # the dead run's: its lock is ours now, and nothing else hangs on it
+            self.registry.lease_revoke(lock.lease)
         return operation
 
     def _refuse_living(self, name, held):
@@ -285,6 +288,29 @@ class ClusterState:
                 mend="nothing was done by this step; run the same command again", code="lost_lock",
             )
         self.registry.lease_keepalive(operation["lease"])
+
+    def note(self, operation, changes, params=None):
+        """Write down how far an operation that goes on has come, so that the next run goes on from there.
+
+        :param changes: what changed in the record.
+        :param params: what the verb has to remember if it is interrupted.
+        :returns: the record.
+        """
+        if operation.get("dry"):
+            return dict(operation["instance"], **changes)
+        return _retry(lambda: self._try_note(operation, changes, params or {}),
+                      "Noting the progress on instance %s" % operation["name"])
+
+    def _try_note(self, operation, changes, params):
+        name = operation["name"]
+        self.keep(operation)
+        lock = self.registry.get(lock_key(name))
+        entry = self.registry.get(instance_key(name))
+        record = dict(entry.value, **changes)
+        record["pending"] = dict(record["pending"], params=dict(record["pending"]["params"], **params))
+        guards = [ModRevision(lock_key(name), lock.mod_revision), ModRevision(instance_key(name), entry.mod_revision)]
+        done = self.registry.transaction(guards, [Put(instance_key(name), record)])
+        return record if done.succeeded else None
 
     def end(self, operation, state, changes=None, reason=None, remove=False, keep_pending=False):
         """Write the outcome down and unlock.
@@ -350,8 +376,15 @@ def _refuse_other_verb(name, verb, pending):
 FINISHERS = {
     "add": ("remove",),
     # a node may die in mid-migration; failover's own guards decide what is safe then
-    "migrate": ("failover",),
-    "start": ("stop", "start", "reboot", "remove", "failover"),
-    "stop": ("stop", "start", "reboot", "remove", "failover"),
-    "reboot": ("stop", "start", "reboot", "remove", "failover"),
+    "migrate": ("failover", "repair"),
+    "failover": ("repair",),
+    "start": ("stop", "start", "reboot", "remove", "failover", "repair"),
+    "stop": ("stop", "start", "reboot", "remove", "failover", "repair"),
+    "reboot": ("stop", "start", "reboot", "remove", "failover", "repair"),
+    "activate_disks": ("start", "stop", "remove", "failover", "deactivate_disks", "replace_disks", "repair"),
+    "deactivate_disks": ("start", "remove", "activate_disks", "repair"),
+    "recreate_disks": ("remove",),
+    # the primary may die while its mirror moves; where the old copy is still connected it takes over
+    "replace_disks": ("failover", "repair"),
+    "repair": ("failover", "remove"),
 }

@@ -17,6 +17,17 @@ def table(headers, rows):
     return "\n".join([lines[0], "  ".join("-" * width for width in widths)] + lines[1:])
 
 
+def sync_progress(disks):
+    """How far the synchronisation of disks is, in words.
+
+    :param disks: as the module instance_disks returns them.
+    """
+    return ", ".join(
+        "disk %d %s %.1f %%, %d MiB to go" % (
+            disk["index"], disk["replication"] or disk["connection"], disk["sync_percent"] or 0.0, (disk["out_of_sync_kib"] or 0) // 1024)
+        for disk in disks if disk["sync_percent"] != 100.0) or "in sync"
+
+
 def instance_status(record, picture):
     """One word, Ganeti's: running, ADMIN_down, ERROR_down, ERROR_up, ERROR_wrongnode, ERROR_nodedown, ERROR_twice."""
     if record["status"] != "ready":

@@ -169,6 +169,19 @@ def test_no_path_of_this_machine(bench):
     assert not named, "\n".join(named)
 
 
+def test_the_traps_tests_exist():
+    """Every row of docs/traps.md is there, and every test it names."""
+    text = (ROOT / "docs/traps.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (T\d+) \|", text, re.MULTILINE) == ["T%d" % number for number in range(1, 46)]
+    named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text))
+    lacking = []
+    for file, test in sorted(named):
+        path = ROOT / file
+        if not path.is_file() or not re.search(r"^ *def %s\(" % test, path.read_text(encoding="utf-8"), re.MULTILINE):
+            lacking.append("%s::%s" % (file, test))
+    assert len(named) > 30 and not lacking, lacking
+
+
 def test_every_dependency_is_explained():
     """Each direct requirement has its line in docs/dependencies.md."""
     explained = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")

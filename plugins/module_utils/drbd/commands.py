@@ -52,6 +52,12 @@ def just_created(executor, name):
     return parse.generation_flags(_quietly(executor.read, ["drbdadm", "get-gi", name]).out)["just_created"]
 
 
+def generations(executor, name):
+    """The generation identifiers of a resource that is up, as DRBD writes them (current:bitmap:history...); None without."""
+    answer = executor.read(["drbdadm", "get-gi", name], ok=None)
+    return answer.out.strip() or None if answer.rc == 0 else None
+
+
 def has_metadata(executor, name):
     """True when valid metadata is on the metadata volume of a resource that is not up."""
     answer = executor.read(["drbdadm", "dump-md", name], ok=None)
@@ -148,6 +154,11 @@ def allow_two_primaries(executor, name, allow):
 def down(executor, name):
     """Take down: works without the resource file."""
     change(executor, "take DRBD resource %s down" % name, ["drbdsetup", "down", name])
+
+
+def detach(executor, name):
+    """Let go of the local volumes; a primary lives off its peer from then on."""
+    change(executor, "detach the disk of DRBD resource %s" % name, ["drbdadm", "detach", name])
 
 
 def holders(minor, proc="/proc", sys="/sys"):

@@ -267,13 +267,40 @@ def may_write_image(state, new):
     return None
 
 
-def may_create_metadata(state, data_new, meta_new):
+def may_renew(state, give_up=False):
+    """Refusal to set this node's copy aside and make a new one from the other node's, or None.
+
+    :param give_up: the operator named this copy as the one to give up.
+    """
+    if state is None:
+        return None
+    if state["suspended"]:
+        return _refuse_down(state)
+    good_peer = state["connection"] == "Connected" and settled(state) and state["peer_disk"] == "UpToDate"
+    if state["role"] == "Primary" and not good_peer:
+        return refusal(
+            "last_copy", "the guest lives off this node's copy (%s)" % in_words(state), "a connected peer that is UpToDate",
+            "bring the other node's copy up to date first, or move the instance there",
+        )
+    if good_peer or give_up and state["connection"] != "Connected":
+        return None
+    if state["disk"] in ("UpToDate", "Consistent"):
+        return refusal(
+            "last_copy", "this copy is good and no other good one is connected (%s)" % in_words(state),
+            "a connected peer that is UpToDate",
+            "connect the other node first (instance_activate_disks); in a split brain run instance_repair with the victim named",
+        )
+    return None
+
+
+def may_create_metadata(state, data_new, meta_new, replacing=False):
     """Refusal to write fresh metadata, or None: it declares whatever is on the disk worthless.
 
     :param data_new: the data volume carries gantry.new, so it never held an instance's data.
     :param meta_new: the metadata volume carries gantry.new, so metadata was never written to its end.
+    :param replacing: the resource may be up without a disk: a new one is about to be attached to it.
     """
-    if state is not None:
+    if state is not None and not (replacing and state["disk"] == "Diskless"):
         return refusal("up", "the resource is up: it has metadata", "not up", "nothing to mend")
     if not (data_new and meta_new):
         return refusal(

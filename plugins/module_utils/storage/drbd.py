@@ -135,7 +135,7 @@ class Drbd(Backend):
         """The resource file."""
         return resource_file.path_of(self.name)
 
-    def _wanted(self):
+    def wanted(self):
         """Names and sizes of both volumes, the metadata for the data volume as rounded to extents."""
         size = self.disk["size_mib"]
         group = self.view.groups().get(self.disk["vg"])
@@ -147,13 +147,13 @@ class Drbd(Backend):
         """The volumes that are not there."""
         return [
             {"vg": self.disk["vg"], "name": name, "size_mib": size}
-            for name, size in self._wanted() if self.volume(name) is None
+            for name, size in self.wanted() if self.volume(name) is None
         ]
 
     def refuse_create(self):
         """Refuse what cannot become, or is not any more, a disk of ours."""
         data, meta = self.own_volume(), self.own_volume(self.meta)
-        for name, size in self._wanted():
+        for name, size in self.wanted():
             self.refuse_smaller(self.volume(name), size)
         if data is None and meta is not None:
             raise GantryError(
@@ -179,7 +179,7 @@ class Drbd(Backend):
 
     def create(self, primary=None):
         """Make volumes, resource file and metadata, whichever is missing."""
-        for name, size in self._wanted():
+        for name, size in self.wanted():
             self.create_volume(name, size)
         self.configure(primary)
 
@@ -214,6 +214,26 @@ class Drbd(Backend):
                 mend="replace this node's copy from the other node; new metadata would call this copy current",
                 code="metadata_missing",
             )
+
+    def attach_new(self):
+        """Metadata on new volumes, the file, and the new copy attached to a resource that may be up and primary.
+
+        The metadata says that there never was data, so the other node's is copied, and this copy never offers itself.
+        """
+        self._write_file()
+        if self.is_new(self.meta):
+            state = self.state
+            self.refuse(
+                "No metadata may be written for disk %s on node %s" % (self.name, self.node),
+                rules.may_create_metadata(state, self.is_new(), True, replacing=True))
+            commands.create_metadata(self.executor, self.name)
+            self.no_longer_new(self.meta)
+        self.no_longer_new()
+        if self.executor.check_mode:
+            self.predict("attach the new copy of DRBD resource %s" % self.name)
+        elif self.state is None or self.state["disk"] == "Diskless":
+            commands.adjust(self.executor, self.name, "attach the new copy of DRBD resource %s" % self.name)
+            self._after_adjust(RECONNECT)
 
     # -- the resource file ---------------------------------------------------------------------------------------
 
@@ -388,8 +408,10 @@ class Drbd(Backend):
         self.executor.remove_file(self.path)
 
     def remove(self):
-        """Down, file, metadata volume, data volume; each only if it is ours."""
+        """Down, file, metadata volume, data volume, old copies set aside; each only if it is ours."""
         self.unconfigure()
+        for name in (self.meta, self.name):
+            self.remove_volume(name + ".aside")
         self.remove_volume(self.meta)
         self.remove_volume()
 

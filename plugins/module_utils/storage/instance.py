@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible_collections.gantry.cluster.plugins.module_utils import generation
 from ansible_collections.gantry.cluster.plugins.module_utils import image as images
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.module_utils.storage import stack
+from ansible_collections.gantry.cluster.plugins.module_utils.storage import renewal, stack
 
 
 def bring_disks(executor, params):
@@ -23,7 +23,7 @@ def bring_disks(executor, params):
     generation.refuse_older(uuid, params["generation"])
     pictures = _pictures(executor, params)
     state = params["state"]
-    if state == "present":
+    if state == "present" and not params["renew"]:
         stack.refuse_create(executor, uuid, node, disks, params["secrets"])
     elif state == "absent":
         stack.refuse_remove(executor, uuid, node, disks)
@@ -33,9 +33,13 @@ def bring_disks(executor, params):
         generation.forget(executor, uuid, params["generation"])
     elif state == "inactive":
         stack.deactivate(executor, uuid, node, disks)
+    elif params["renew"]:
+        renewal.renew(executor, uuid, node, disks, params["secrets"], params["give_up"])
     else:
         _bring_up(executor, params, pictures)
     synced = stack.wait_sync(executor, uuid, node, disks, params["wait_sync"] if state in ("present", "active") else 0)
+    if params["drop_aside"]:
+        renewal.drop_aside(executor, uuid, node, disks)
     return {"disks": stack.status(executor, node, disks), "synced": synced}
 
 
@@ -69,6 +73,12 @@ def _refuse_contradictions(params):
         wrong = "initialize with peer_dead or window"
     elif params["images"] and not params["initialize"]:
         wrong = "images without initialize"
+    elif params["renew"] and (params["state"] != "present" or params["role"] or params["window"]):
+        wrong = "renew without state present, or with a role or a window"
+    elif params["give_up"] and not params["renew"]:
+        wrong = "give_up without renew"
+    elif params["drop_aside"] and not up:
+        wrong = "drop_aside with state %s" % params["state"]
     elif params["peer_dead"] and params["role"] != "primary":
         wrong = "peer_dead without role primary"
     elif params["peer_dead"] and params["window"] == "open":

@@ -9,95 +9,8 @@ raises :class:`GantryError` when the verb must not go on. Nothing here has been 
 
 from __future__ import annotations
 
-from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import disks, guards, repair
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
-
-#: Nothing is left to do.
-NOTHING = "nothing"
-
-
-def _refuse(record, what, found=None, expected=None, mend=None, code="refused"):
-    raise GantryError("Instance %s %s" % (record["name"], what), found=found, expected=expected, mend=mend, code=code)
-
-
-def _nothing(why, **more):
-    return dict({"do": NOTHING, "why": why}, **more)
-
-
-def _in_migration(picture):
-    """Whether what lives on two nodes are the two ends of one migration, which only the module on the source can judge."""
-    ends = [picture["nodes"][name] for name in picture["alive"]]
-    halted = [end for end in ends if end["state"] == "paused" and end["reason"] == "migration"]
-    return len(ends) == 2 and len(halted) >= 1
-
-
-def _refuse_waiting(record, picture, verb):
-    for name in picture["waiting"]:
-        _refuse(record, "cannot be %s: a copy of it waits, paused, on node %s" % (verb, name),
-                "it arrived there by a migration that was cut off and never ran", "no unfinished migration",
-                "run instance_migrate for it again; where the source is lost, instance_failover", "in_migration")
-
-
-def _refuse_twice(record, picture):
-    if len(picture["alive"]) > 1:
-        _refuse(
-            record, "lives on more than one node", ", ".join(
-                "%s: %s (%s)" % (node, picture["nodes"][node]["state"], picture["nodes"][node]["reason"]) for node in picture["alive"]),
-            "one node", "look at both with 'virsh list' and 'drbdadm status'; stop the copy that must not be, by hand; "
-            "nothing was touched", "runs_twice")
-
-
-def _need_libvirt(record, picture, names):
-    for name in names:
-        node = picture["nodes"].get(name)
-        if node is None or not node["reachable"]:
-            _refuse(record, "cannot be moved: node %s does not answer" % name, node["error"] if node else "no observation",
-                    "an answer over SSH", "repair the node or the link; if the node is dead, run instance_failover "
-                    "with -e gantry_dead_node=%s" % name, "unreachable")
-        if not node["libvirt"]:
-            _refuse(record, "cannot be moved: libvirtd on node %s does not answer" % name, node["error"], "a running libvirtd",
-                    "on %s: systemctl restart libvirtd" % name, "libvirt_down")
-
-
-def _need_redundant(record, picture):
-    for disk in picture["disks"]:
-        if disk["verdict"] != views.REDUNDANT:
-            _refuse(record, "cannot migrate: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
-                    "Connected and UpToDate on both nodes",
-                    "wait for the sync to end, or bring the disks up with instance_start", "not_redundant")
-
-
-def _need_room(record, picture, target):
-    free = picture["nodes"][target]["memory_free_mib"]
-    if free is not None and free < record["memory_mib"]:
-        _refuse(record, "does not fit on node %s" % target, "%d MiB of memory free" % free, "%d MiB" % record["memory_mib"],
-                "move another instance away first", "no_space")
-
-
-def _need_hardware(record, picture, target):
-    node = picture["nodes"][target]
-    if node["machines"] and record["machine"] not in node["machines"]:
-        _refuse(record, "cannot run on node %s" % target, "its QEMU has no machine type %s" % record["machine"],
-                "the machine type the instance is pinned to", "upgrade QEMU on %s" % target, "no_machine_type")
-    if record["domain_type"] not in node["domain_types"]:
-        _refuse(record, "cannot run on node %s" % target, "domain types %s" % ", ".join(node["domain_types"]),
-                record["domain_type"], "enable hardware virtualisation on %s" % target, "no_domain_type")
-    for nic in record["nics"]:
-        if nic["bridge"] not in (node["bridges"] or []):
-            _refuse(record, "cannot run on node %s" % target, "no bridge %s" % nic["bridge"], "the bridge of NIC %d" % nic["index"],
-                    "create the bridge on %s" % target, "no_bridge")
-
-
-def _target(record, picture, source, wanted):
-    nodes = [name for name in (record["primary"], record["secondary"]) if name]
-    if wanted and wanted not in nodes:
-        _refuse(record, "cannot go to node %s" % wanted, "its disks are on %s" % " and ".join(nodes), "one of these nodes",
-                "choose %s" % " or ".join(nodes), "no_disks_there")
-    others = [name for name in nodes if name != source]
-    if not others:
-        _refuse(record, "has only one node", "disk template %s on %s" % (record["disk_template"], source),
-                "a mirrored disk template", "use the disk template drbd", "not_mirrored")
-    return wanted or others[0]
 
 
 def migrate(record, picture, params):
@@ -105,39 +18,39 @@ def migrate(record, picture, params):
 
     What an interrupted migration left on both nodes is taken to the module, which looks at both daemons and ends it.
     """
-    if not _in_migration(picture):
-        _refuse_twice(record, picture)
+    if not guards.in_migration(picture):
+        guards.refuse_twice(record, picture)
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     if record["disk_template"] != "drbd":
         if params.get("target") and params["target"] == record["primary"]:
-            return _nothing("it is on %s already" % record["primary"], source=record["primary"], target=record["primary"])
-        _target(record, picture, record["primary"], params.get("target"))
-        _refuse(record, "cannot migrate", "disk template %s" % record["disk_template"], "drbd",
+            return guards.nothing("it is on %s already" % record["primary"], source=record["primary"], target=record["primary"])
+        guards.target(record, picture, record["primary"], params.get("target"))
+        guards.refuse(record, "cannot migrate", "disk template %s" % record["disk_template"], "drbd",
                 "only mirrored instances migrate", "not_mirrored")
-    _need_libvirt(record, picture, nodes)
+    guards.need_libvirt(record, picture, nodes)
     if picture["waiting"] or len(picture["alive"]) > 1:
         return _go_on(nodes, picture, params)
     owner = picture["owner"]
     if owner is None:
         target = params.get("target")
         if target and target == record["primary"] and record["admin_state"] == "down":
-            return _nothing("it is stopped and %s is its primary already" % target, source=target, target=target)
-        _refuse(record, "does not run, so it cannot migrate live", "no running guest on %s" % " or ".join(nodes), "a running guest",
+            return guards.nothing("it is stopped and %s is its primary already" % target, source=target, target=target)
+        guards.refuse(record, "does not run, so it cannot migrate live", "no running guest on %s" % " or ".join(nodes), "a running guest",
                 "start it with instance_start, or move it stopped with instance_failover", "not_running")
-    target = _target(record, picture, owner, params.get("target"))
+    target = guards.target(record, picture, owner, params.get("target"))
     if owner == target:
         dirty = picture["windows"] or any(disk["primaries"] != [owner] for disk in picture["disks"])
         source = next(name for name in nodes if name != target)
         if dirty or record["primary"] != owner:
             return {"do": "finish", "source": source, "target": target, "why": "the guest is on %s already" % target}
-        return _nothing("it runs on %s already" % target, source=source, target=target)
+        return guards.nothing("it runs on %s already" % target, source=source, target=target)
     state = picture["nodes"][owner]["state"]
     if state != "running" and not picture["nodes"][owner]["job"]:
-        _refuse(record, "is %s, so it cannot migrate" % state, picture["nodes"][owner]["reason"], "a running guest",
+        guards.refuse(record, "is %s, so it cannot migrate" % state, picture["nodes"][owner]["reason"], "a running guest",
                 "on %s: virsh resume %s" % (owner, record["name"]), "not_running")
-    _need_redundant(record, picture)
-    _need_room(record, picture, target)
-    _need_hardware(record, picture, target)
+    guards.need_redundant(record, picture)
+    guards.need_room(record, picture, target)
+    guards.need_hardware(record, picture, target)
     return {"do": "migrate", "source": owner, "target": target, "why": "from %s to %s" % (owner, target)}
 
 
@@ -153,17 +66,6 @@ def _go_on(nodes, picture, params):
     return {"do": "finish", "source": source, "target": target, "why": "its migration to %s was cut off" % target}
 
 
-def _need_good_copy(record, picture, target):
-    for disk in picture["disks"]:
-        if target not in disk["good"]:
-            _refuse(record, "cannot start on node %s: its copy of disk %d is not up to date" % (target, disk["index"]),
-                    disk["detail"], "UpToDate on %s" % target,
-                    "bring the other node back, or let the sync finish first", "not_up_to_date")
-        if disk["verdict"] == views.SPLIT_BRAIN:
-            _refuse(record, "has a split brain on disk %d" % disk["index"], disk["detail"], "one history",
-                    "decide which copy to give up before moving the instance", "split_brain")
-
-
 def failover(record, picture, params):
     """Failover. ``do``: planned (the primary answers), dead (it is proven or declared dead), fence (proof is needed
     and there is a fence device) or nothing.
@@ -171,53 +73,53 @@ def failover(record, picture, params):
     :param params: ``target``, ``dead_node`` (the operator's word), ``fenced`` (proof read back from the fence device),
         ``can_fence`` (a fence device is configured for the primary).
     """
-    _refuse_twice(record, picture)
+    guards.refuse_twice(record, picture)
     dead_node = params.get("dead_node")
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     source = picture["owner"] or record["primary"]
     if dead_node and dead_node != source:
-        return _nothing("its primary is %s, not %s" % (source, dead_node), source=source, target=source)
+        return guards.nothing("its primary is %s, not %s" % (source, dead_node), source=source, target=source)
     wanted = params.get("target")
     if wanted and wanted == source and picture["nodes"][source]["reachable"]:
-        return _nothing("its primary is %s already" % source, source=source, target=source)
-    target = _target(record, picture, source, wanted)
+        return guards.nothing("its primary is %s already" % source, source=source, target=source)
+    target = guards.target(record, picture, source, wanted)
     if record["disk_template"] == "plain":
-        _refuse(record, "cannot fail over", "disk template plain on %s" % source, "drbd", "only mirrored instances fail over",
+        guards.refuse(record, "cannot fail over", "disk template plain on %s" % source, "drbd", "only mirrored instances fail over",
                 "not_mirrored")
     there, here = picture["nodes"][target], picture["nodes"][source]
     if not there["reachable"] or not there["libvirt"]:
-        _refuse(record, "cannot fail over: node %s, where it would go, does not answer" % target, there["error"],
+        guards.refuse(record, "cannot fail over: node %s, where it would go, does not answer" % target, there["error"],
                 "an answer over SSH and of libvirtd", "repair %s; the disks have no other copy" % target,
                 "libvirt_down" if there["reachable"] else "unreachable")
-    _need_good_copy(record, picture, target)
-    _need_hardware(record, picture, target)
+    guards.need_good_copy(record, picture, target)
+    guards.need_hardware(record, picture, target)
     if record["admin_state"] == "up":
-        _need_room(record, picture, target)
+        guards.need_room(record, picture, target)
     decision = {"source": source, "target": target, "nodes": nodes}
     if params.get("fenced"):
         return dict(decision, do="dead", why="node %s is off: its fence device says so" % source)
     if here["reachable"] and here["libvirt"]:
-        _refuse_waiting(record, picture, "failed over")
+        guards.refuse_waiting(record, picture, "failed over")
     if here["reachable"] and here["libvirt"]:
         if dead_node:
-            _refuse(record, "is not failed over: node %s is not dead" % source, "it answers over SSH and its libvirtd runs",
+            guards.refuse(record, "is not failed over: node %s is not dead" % source, "it answers over SSH and its libvirtd runs",
                     "a dead node", "leave gantry_dead_node out for a planned failover", "node_alive")
         for disk in picture["disks"]:
             if disk["verdict"] not in (views.REDUNDANT, views.SYNCING):
-                _refuse(record, "cannot fail over: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
+                guards.refuse(record, "cannot fail over: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
                         "connected, and up to date on %s" % target, "bring the disks up with instance_start", "not_redundant")
         return dict(decision, do="planned", why="from %s to %s" % (source, target))
     if dead_node and not here["reachable"]:
         connected = [disk["index"] for disk in picture["disks"]
                      if (there["resources"].get(disk["name"]) or {}).get("connection") == "Connected"]
         if connected:
-            _refuse(record, "is not failed over: node %s is not dead" % source,
+            guards.refuse(record, "is not failed over: node %s is not dead" % source,
                     "the DRBD connection of disk %s to it is up" % connected[0], "no connection",
                     "cut its power, then run the same command again", "node_alive")
         return dict(decision, do="dead", why="the operator says that node %s is dead" % source)
     if params.get("can_fence"):
         return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source)
-    _refuse(record, "is not failed over: node %s is only unreachable" % source if not here["reachable"]
+    guards.refuse(record, "is not failed over: node %s is only unreachable" % source if not here["reachable"]
             else "is not failed over: libvirtd on node %s does not answer" % source,
             here["error"] or "no answer", "proof that the node is off",
             "configure gantry_fence for %s; or cut its power yourself and say so with -e gantry_dead_node=%s" % (source, source),
@@ -230,7 +132,7 @@ def remove(record, picture, params):
     unknown = [name for name in picture["unknown"] if name != params.get("dead_node")]
     if unknown:
         node = picture["nodes"][unknown[0]]
-        _refuse(record, "cannot be removed: node %s cannot be asked" % unknown[0], node["error"] or "no answer",
+        guards.refuse(record, "cannot be removed: node %s cannot be asked" % unknown[0], node["error"] or "no answer",
                 "every node that holds a part of it answers", "repair the node, or say that it is dead with "
                 "-e gantry_dead_node=%s (what is on it must then be wiped by hand before it comes back)" % unknown[0], "unreachable")
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
@@ -240,7 +142,7 @@ def remove(record, picture, params):
     }
 
 
-VERBS = {"migrate": migrate, "failover": failover, "remove": remove}
+VERBS = dict({"migrate": migrate, "failover": failover, "remove": remove}, **disks.VERBS, **repair.VERBS)
 
 
 def decide(verb, record, picture, params):

@@ -74,10 +74,11 @@ def _connected(resource):
 
 
 def drbd_verdict(disk, views):
-    """The verdict of one mirrored disk: ``{"verdict", "detail", "primaries", "sync_percent", "good"}``.
+    """The verdict of one mirrored disk: ``{"verdict", "detail", "primaries", "sync_percent", "good", "sides"}``.
 
     :param views: node views by node name.
-    ``good`` lists the nodes whose own copy is up to date.
+    ``good`` lists the nodes whose own copy is up to date, ``sides`` has for each node the local disk's state in DRBD's
+    words (None: the resource is not up) and whether its data volume is there.
     """
     sides = {node: views[node]["resources"].get(disk["name"]) for node in disk["nodes"] if node in views}
     seen = {node: side for node, side in sides.items() if views[node]["reachable"]}
@@ -86,18 +87,23 @@ def drbd_verdict(disk, views):
         "good": sorted(node for node, side in seen.items() if _local(side) == "UpToDate"),
         "sync_percent": min((side["sync_percent"] for side in seen.values() if side and side.get("sync_percent") is not None),
                             default=None),
-        "detail": ", ".join("%s: %s" % (node, _words(views[node], sides[node])) for node in sorted(sides)),
+        "detail": ", ".join("%s: %s" % (node, side_words(views[node], sides[node])) for node in sorted(sides)),
+        "sides": {node: {
+            "disk": _local(side), "present": "%s/%s" % (disk["vg"], disk["name"]) in views[node]["volumes"],
+        } for node, side in sides.items()},
     }
     result["verdict"] = _drbd_word(sides, seen, result)
     return result
 
 
-def _words(view, side):
+def side_words(view, side):
+    """What one node shows of a mirrored disk, in DRBD's words."""
     if not view["reachable"]:
         return "unreachable"
     if not side:
         return "resource not up"
-    return "%s %s %s" % (side.get("connection"), side.get("role"), _local(side))
+    words = "%s %s %s" % (side.get("connection"), side.get("role"), _local(side))
+    return words + " (generations %s)" % side["generations"] if side.get("generations") else words
 
 
 def _drbd_word(sides, seen, result):
@@ -126,10 +132,12 @@ def plain_verdict(disk, views):
     node = next(iter(disk["nodes"]))
     view = views.get(node)
     if view is None or not view["reachable"]:
-        return {"verdict": UNKNOWN, "primaries": [], "good": [], "sync_percent": None, "detail": "%s: unreachable" % node}
+        return {"verdict": UNKNOWN, "primaries": [], "good": [], "sync_percent": None, "detail": "%s: unreachable" % node,
+                "sides": {node: {"disk": None, "present": False}}}
     there = "%s/%s" % (disk["vg"], disk["name"]) in view["volumes"]
     return {
         "verdict": SINGLE if there else MISSING, "primaries": [node] if there else [], "good": [node] if there else [],
+        "sides": {node: {"disk": "UpToDate" if there else None, "present": there}},
         "sync_percent": None, "detail": "%s: %s" % (node, "one copy" if there else "no volume %s/%s" % (disk["vg"], disk["name"])),
     }
 
@@ -148,7 +156,7 @@ def view(record, observations):
     disks = []
     for disk in record["disks"]:
         verdict = drbd_verdict(disk, views) if disk["template"] == "drbd" else plain_verdict(disk, views)
-        disks.append(dict(verdict, index=disk["index"], name=disk["name"]))
+        disks.append(dict(verdict, index=disk["index"], name=disk["name"], template=disk["template"]))
     return {
         "nodes": views,
         "alive": alive,

@@ -122,6 +122,34 @@ def test_a_dead_run_s_operation_is_taken_over_by_its_verb(url):
     assert journal[first["id"]] == "interrupted"
 
 
+def test_a_lock_that_is_taken_over_takes_its_lease_with_it(url):
+    add(url)
+    first = state(url, DEAD).begin("web1", "migrate")
+    second = state(url).begin("web1", "migrate")
+    registry = state(url).registry
+    assert registry.lease_get(first["lease"]) is None and registry.lease_get(second["lease"]) is not None
+    state(url).keep(second)
+
+
+def test_progress_is_noted_for_the_next_run(url):
+    add(url)
+    first = state(url, DEAD).begin("web1", "replace_disks", {"new_node": "node3"})
+    state(url, DEAD).note(first, {"secondary": "node3"}, {"old_node": "node2"})
+    assert state(url).instance("web1")["secondary"] == "node3"
+    second = state(url).begin("web1", "replace_disks", {"new_node": None})
+    assert second["params"] == {"new_node": "node3", "old_node": "node2"}
+    assert code(state(url, DEAD).note, first, {"secondary": "node2"}) == "lost_lock"
+    state(url).end(second, "done")
+    assert "pending" not in state(url).instance("web1")
+
+
+def test_a_repair_takes_over_from_what_it_can_end(url):
+    add(url)
+    state(url, DEAD).begin("web1", "replace_disks", {"new_node": "node3"})
+    state(url).end(state(url).begin("web1", "repair"), "done")
+    assert "pending" not in state(url).instance("web1")
+
+
 def test_the_old_run_cannot_go_on_after_a_takeover(url):
     add(url)
     dead = state(url, DEAD)

@@ -343,3 +343,42 @@ def test_in_words():
     assert rules.in_words(None) == "not up"
     words = "Secondary, Connected, disk UpToDate, peer Secondary with disk UpToDate, Established"
     assert rules.in_words(seen()) == words
+
+
+@pytest.mark.parametrize(
+    "state, give_up, expected",
+    [
+        (None, False, None),
+        (seen(), False, None),
+        (seen(role="Primary"), False, None),
+        (seen(disk="Diskless", role="Primary"), False, None),
+        (seen(disk="Diskless"), False, None),
+        (seen(TARGET), False, None),
+        (seen(LOST, disk="Outdated"), False, None),
+        (seen(LOST, disk="Inconsistent"), False, None),
+        (seen(LOST), False, "last_copy"),
+        (seen(LOST, disk="Consistent"), False, "last_copy"),
+        (seen(LOST, role="Primary"), False, "last_copy"),
+        (seen(LOST, role="Primary"), True, "last_copy"),
+        (seen(SPLIT), False, "last_copy"),
+        (seen(SPLIT), True, None),
+        (seen(SPLIT, role="Primary"), True, "last_copy"),
+        (seen(SOURCE), False, "last_copy"),
+        (seen(SOURCE), True, "last_copy"),
+        (seen(SOURCE, role="Primary"), True, "last_copy"),
+        (seen(replication="WFBitMapS"), False, "last_copy"),
+        (seen(peer_disk="Diskless"), False, "last_copy"),
+        (seen(suspended=True), True, "suspended"),
+    ],
+)
+def test_may_renew(state, give_up, expected):
+    """A copy is set aside only beside another good one, or by the operator's word; a guest's only copy never."""
+    assert code(rules.may_renew(state, give_up)) == expected
+
+
+def test_metadata_for_a_new_copy_of_a_resource_that_is_up():
+    """Only where it has no disk."""
+    assert code(rules.may_create_metadata(seen(disk="Diskless", role="Primary"), True, True, replacing=True)) is None
+    assert code(rules.may_create_metadata(seen(role="Primary"), True, True, replacing=True)) == "up"
+    assert code(rules.may_create_metadata(seen(disk="Diskless"), True, True)) == "up"
+    assert code(rules.may_create_metadata(None, False, True, replacing=True)) == "not_new"

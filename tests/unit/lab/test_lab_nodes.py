@@ -181,6 +181,7 @@ def test_inventory(paths):
     inventory.write(paths, LAB)
     found = yaml.safe_load((paths.inventory / "hosts.yml").read_text())
     assert found == inventory.build(paths, LAB)
+    assert yaml.safe_load((paths.inventory / "registry.gantry.yml").read_text()) == {"plugin": "gantry.cluster.registry"}
     group = found["all"]["children"]["gantry_nodes"]
     assert list(group["hosts"]) == ["node1", "node2"]
     node2 = group["hosts"]["node2"]

@@ -243,6 +243,14 @@ STATS = {
 }
 
 
+@pytest.mark.parametrize("head", [b"QFI\xfbbroken", b"QFI\xfb\x00\x00\x00\x07" + b"\x00" * 24, b"QFI\xfb"])
+def test_broken_qcow2_image(tmp_path, head):
+    image = tmp_path / "broken.qcow2"
+    image.write_bytes(head)
+    facts = node_facts.file_facts(str(image))
+    assert facts["ok"] is False and "qcow2 image" in facts["error"]
+
+
 def test_domain_facts():
     sets = {"persistent": {UUID}, "autostart": set(), "managed_save": {UUID}}
     assert libvirt_facts.domain_facts("web1", UUID, STATS, sets) == {

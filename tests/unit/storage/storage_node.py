@@ -268,6 +268,21 @@ class Node:
                 volume["tags"].discard(value)
         return 0, "", ""
 
+    def do_lvrename(self, argv):
+        _vg, name, new_name = argv[1:]
+        if new_name in self.volumes or name in self._busy():
+            return 5, "", "exists, or is in use"
+        self.volumes[new_name] = self.volumes.pop(name)
+        return 0, "", ""
+
+    def do_drbdadm_detach(self, argv):
+        seen = self.resources[argv[-1]]
+        peer = self.peer_of(seen)
+        if seen["role"] == "Primary" and not (peer and peer["disk"] == "UpToDate"):
+            return 17, "", "State change failed: (-2) Need access to UpToDate data"
+        seen["disk"] = "Diskless"
+        return 0, "", ""
+
     def do_lvextend(self, argv):
         size = int(argv[argv.index("--size") + 1].rstrip("m"))
         self.volumes[argv[-1].split("/")[1]]["size_mib"] = -(-size // EXTENT) * EXTENT
@@ -303,7 +318,7 @@ class Node:
                 "exists connection name:%s peer-node-id:0 connection:%s role:%s congested:no"
                 % (name, seen["connection"], peer["role"] if peer else "Unknown"),
                 "exists device name:%s volume:0 minor:%d disk:%s size:%d read:0 written:0"
-                % (name, seen["minor"], seen["disk"], self.volumes[name]["size_mib"] * 1024),
+                % (name, seen["minor"], seen["disk"], self.volumes.get(name, {"size_mib": 0})["size_mib"] * 1024),
                 "exists peer-device name:%s peer-node-id:0 volume:0 replication:%s peer-disk:%s resync-suspended:no "
                 "received:0 sent:0 out-of-sync:%d pending:0 unacked:0" % (name, seen["replication"], disk, behind),
             ]
@@ -369,6 +384,9 @@ class Node:
             }
         if seen["disk"] == "Diskless":
             seen["disk"] = "Inconsistent" if metadata["current"] == 4 else "UpToDate"
+            if self.peer_of(seen):
+                one, two = (node.resources[name] for node in self.cluster.nodes.values())
+                self.cluster._handshake(name, one, two)
         if seen["connection"] == "StandAlone":
             seen.update(connection="Connecting", two=False)
         self.cluster.meet()
@@ -446,6 +464,8 @@ class NodeExecutor(Executor):
         "lvchange",
         "lvextend",
         "lvremove",
+        "lvrename",
+        "detach",
         "create-md",
         "adjust",
         "primary",

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.gantry.cluster.plugins.module_utils import lvm
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper, resource_file
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.module_utils.storage import stack
+from ansible_collections.gantry.cluster.plugins.module_utils.storage import renewal, stack
 from ansible_collections.gantry.cluster.plugins.module_utils.storage.drbd import metadata_mib
 from storage_node import OTHER, SECRETS, UUID, drbd_disk, states
 
@@ -389,3 +389,68 @@ def test_a_window_that_stays_open_is_an_error(cluster, monkeypatch):
     stack.open_window(*at(cluster, "node1"), wait_connect=0)
     monkeypatch.setattr(cluster.nodes["node1"], "do_drbdadm_net_options", lambda argv: (0, "", ""))
     refused("window_not_set", stack.close_window, *at(cluster, "node1"))
+
+
+def test_old_copies_stay_until_the_new_ones_are_the_same(cluster):
+    """What was set aside goes only beside a copy that is connected and the same; and with the disk itself."""
+    create(cluster)
+    renewal.renew(*at(cluster, "node2"), secrets=SECRETS)
+    refused("not_synced", renewal.drop_aside, *at(cluster, "node2"))
+    cluster.cut()
+    refused("not_synced", renewal.drop_aside, *at(cluster, "node2"))
+    cluster.mend()
+    cluster.sync()
+    renewal.drop_aside(*at(cluster, "node2"))
+    assert set(cluster.nodes["node2"].volumes) == {NAME, NAME + "-meta"}
+    executor = cluster.on("node2")
+    renewal.drop_aside(executor, UUID, "node2", [DISK])
+    assert executor.changes == []
+
+
+def test_a_primary_lives_off_its_peer_while_its_copy_is_made_anew(cluster):
+    """Whatever the guest writes meanwhile is on both copies at the end."""
+    create(cluster)
+    renewal.renew(*at(cluster, "node1"), secrets=SECRETS)
+    assert cluster.nodes["node1"].resources[NAME]["role"] == "Primary"
+    cluster.nodes["node1"].write("/dev/drbd10", "second")
+    cluster.sync()
+    assert cluster.nodes["node1"].volumes[NAME]["content"] == "second"
+    assert cluster.nodes["node1"].volumes[NAME + ".aside"]["content"] == "first"
+
+
+def test_the_only_good_copy_is_not_set_aside(cluster):
+    """Not under a guest, not where the other one is lost, and no foreign volume under the old one's name."""
+    create(cluster)
+    cluster.cut()
+    for node in ("node1", "node2"):
+        refused("last_copy", renewal.renew, *at(cluster, node), secrets=SECRETS)
+    cluster.mend()
+    cluster.nodes["node2"].volumes[NAME + ".aside"] = {"size_mib": 4, "tags": set(), "active": True, "content": "foreign"}
+    refused("foreign_volume", renewal.renew, *at(cluster, "node2"), secrets=SECRETS)
+
+
+def test_no_copy_is_set_aside_without_room_for_a_new_one(cluster):
+    """Before any change."""
+    create(cluster)
+    cluster.nodes["node2"].size_mib = 300
+    before = set(cluster.nodes["node2"].volumes)
+    refused("no_space", renewal.renew, *at(cluster, "node2"), secrets=SECRETS)
+    assert set(cluster.nodes["node2"].volumes) == before
+
+
+def test_renewal_in_check_mode_changes_nothing(cluster):
+    """It says what it would do."""
+    create(cluster)
+    executor = cluster.on("node2", check_mode=True)
+    renewal.renew(executor, UUID, "node2", [DISK], SECRETS)
+    assert any("rename volume" in change for change in executor.changes)
+    assert set(cluster.nodes["node2"].volumes) == {NAME, NAME + "-meta"}
+
+
+def test_removal_takes_what_was_set_aside(cluster):
+    """Nothing of the disk stays."""
+    create(cluster)
+    renewal.renew(*at(cluster, "node2"), secrets=SECRETS)
+    cluster.sync()
+    stack.remove(*at(cluster, "node2"))
+    assert cluster.nodes["node2"].volumes == {}

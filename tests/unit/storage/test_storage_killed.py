@@ -29,6 +29,9 @@ def options(disks, node, **changes):
         "window": None,
         "initialize": False,
         "images": {},
+        "renew": False,
+        "give_up": False,
+        "drop_aside": False,
         "peer_dead": False,
         "wait_connect": 0,
         "wait_sync": 0,
@@ -212,7 +215,63 @@ class TakeDown(Story):
         assert self.contents(cluster)[0] == ["data", "data"]
 
 
-STORIES = [CreateSecondary, CreatePrimary, CreatePlain, OpenWindow, CloseWindow, TakeOver, ComeBack, Remove, TakeDown]
+class RenewSecondary(Story):
+    """The secondary's copy is made anew; the old one stays."""
+
+    node = "node2"
+
+    def before(self, cluster, picture):
+        self.created(cluster)
+
+    def changes(self, picture):
+        return {"state": "present", "renew": True}
+
+    def after(self, cluster, picture):
+        node = cluster.nodes[self.node]
+        cluster.sync()
+        assert self.contents(cluster) == [["data", "data"]] * 2
+        assert [node.volumes[disk["name"] + ".aside"]["content"] for disk in self.disks] == ["data", "data"]
+        assert not any(lvm.TAG_NEW in volume["tags"] for volume in node.volumes.values())
+        assert {seen["disk"] for seen in node.resources.values()} == {"UpToDate"}
+
+
+class RenewPrimary(RenewSecondary):
+    """The same under a running guest, which lives off its peer meanwhile."""
+
+    node = "node1"
+
+    def after(self, cluster, picture):
+        super().after(cluster, picture)
+        if not self.rebooted(cluster):
+            assert {seen["role"] for seen in cluster.nodes["node1"].resources.values()} == {"Primary"}
+
+    @staticmethod
+    def rebooted(cluster):
+        return any(seen["role"] == "Secondary" for seen in cluster.nodes["node1"].resources.values())
+
+
+class DropAside(Story):
+    """The new copies are the same: the old ones go."""
+
+    node = "node2"
+
+    def before(self, cluster, picture):
+        self.created(cluster)
+        self.run(cluster, "node2", state="present", renew=True)
+        cluster.sync()
+
+    def changes(self, picture):
+        return {"drop_aside": True}
+
+    def after(self, cluster, picture):
+        assert self.contents(cluster) == [["data", "data"]] * 2
+        assert not any(name.endswith(".aside") for name in cluster.nodes["node2"].volumes)
+
+
+STORIES = [
+    CreateSecondary, CreatePrimary, CreatePlain, OpenWindow, CloseWindow, TakeOver, ComeBack, Remove, TakeDown, RenewSecondary,
+    RenewPrimary, DropAside,
+]
 
 
 @pytest.mark.parametrize("reboot", [False, True], ids=["", "reboot"])

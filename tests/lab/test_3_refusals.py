@@ -17,7 +17,7 @@ GOOD = {"memory": "32MiB", "disks": [{"size": "16MiB"}], "image": "/srv/images/t
 CASES = {
     "unknown node": ({"primary": "node9", "secondary": "node1"}, "node9", "is not a node of the cluster"),
     "same node twice": ({"primary": "node1", "secondary": "node1"}, "same node", "two different nodes"),
-    "no space": ({"disks": [{"size": "900GiB"}]}, "921600", "MiB of disk needed"),
+    "no space": ({"disks": [{"size": "900GiB"}]}, "921632", "MiB of disk needed"),
     "no memory": ({"memory": "64GiB"}, "65536", "MiB of memory needed"),
     "size without unit": ({"disks": [{"size": "10"}]}, "is no size", "10GiB"),
     "zero memory": ({"memory": "0MiB"}, "above zero", "at least 1MiB"),
