@@ -47,4 +47,4 @@ def check(case):
             needed = sum(record["memory_mib"] for record in coming)
             if needed > free:
                 case.add("NODE_N1", node, "%d MiB free; if %s fails, %d MiB are needed for %s" % (
-                    free, peer, needed, ", ".join(record["name"] for record in coming)), "at least %d MiB free" % needed, peer=peer)
+                    free, peer, needed, ", ".join(record["name"] for record in coming)), "at least %d MiB free" % needed)

@@ -123,7 +123,7 @@ class Case:
                 found[name] = "it changed while the nodes were asked"
         return found
 
-    def add(self, code, name, found, expected, node=None, instance=None, peer=None):
+    def add(self, code, name, found, expected, node=None, instance=None):
         """Report something.
 
         :param code: its name in :data:`codes.CODES`.
@@ -132,10 +132,9 @@ class Case:
         :param expected: what should have been there, text.
         :param node: the node it is seen on, where that is not the object itself.
         :param instance: the instance a disk belongs to.
-        :param peer: another node that matters.
         """
         entry = CODES[code]
-        mend = entry.mend.format(object=name, node=node or name, instance=instance or name, peer=peer or "the other node")
+        mend = entry.mend.format(object=name, node=node or name, instance=instance or name)
         self.findings.append({
             "code": code, "severity": entry.severity, "object_type": entry.object_type, "object": name, "node": node,
             "found": str(found), "expected": str(expected), "mend": mend, "ignored": False,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils import lvm
+from ansible_collections.gantry.cluster.plugins.module_utils.storage.renewal import ASIDE
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import EXTENT_MIB
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verify.case import lives
@@ -27,7 +28,7 @@ class Mirror:
             side = facts.resource(disk["name"]) if told else None
             if told:
                 self.sides[node] = side
-            views[node] = {"reachable": told, "resources": {disk["name"]: side}}
+            views[node] = {"reachable": told, "resources": {disk["name"]: side}, "volumes": []}
         self.verdict = view.drbd_verdict(disk, views)
         self.word = self.verdict["verdict"]
 
@@ -67,7 +68,7 @@ def check_urgent(case, name, record):
         if mirror.word in (view.SPLIT_BRAIN, view.DISKLESS):
             _state(case, name, disk, mirror)
         if not (migrating and name in case.busy):
-            _window(case, name, record, disk, mirror)
+            _window(case, name, disk, mirror)
 
 
 def check(case, name, record):
@@ -82,7 +83,7 @@ def check(case, name, record):
             if disk["template"] == "drbd" and facts.told("resource_files", "resource_bindings"):
                 _resource_file(case, name, record, disk, node, facts.info)
     for disk, mirror in _mirrors(case, record):
-        _window(case, name, record, disk, mirror)
+        _window(case, name, disk, mirror)
         if not mirror.whole():
             _state(case, name, disk, mirror)
         _sides(case, name, record, disk, mirror)
@@ -110,6 +111,8 @@ def _volumes(case, name, record, disk, node, info):
         if lvm.TAG_NEW in volume["tags"]:
             case.add("DISK_MARKED_NEW", disk["name"], "%s has the tag %s" % (where, lvm.TAG_NEW), "not", node=node, instance=name)
         extent = group["extent_mib"] or 0
+        if lvm.find(info["volumes"], disk["vg"], volume_name + ASIDE):
+            case.add("DISK_ASIDE", disk["name"], "%s%s on %s" % (volume_name, ASIDE, node), "no old copy", node=node, instance=name)
         size = lvm.rounded(disk["size_mib"], extent if extent >= LEAST_EXTENT_MIB else EXTENT_MIB)
         if volume_name == disk["name"] and volume["size_mib"] != size:
             case.add("DISK_SIZE", disk["name"], "%s has %s MiB" % (where, volume["size_mib"]), "%d MiB" % size,
@@ -136,20 +139,14 @@ def _resource_file(case, name, record, disk, node, info):
         case.add("DISK_RESOURCE_FILE_OPEN", disk["name"], "readable by others on %s" % node, "mode 0600", node=node, instance=name)
 
 
-def _home(case, record):
-    """Where the guest lives, its primary where that is not seen."""
-    domains = ((node, facts.domain(record["uuid"])) for node, facts in case.facts.items())
-    return next((node for node, domain in domains if domain and lives(domain, node)), record["primary"])
-
-
-def _window(case, name, record, disk, mirror):
-    windows, home = mirror.windows(), _home(case, record)
+def _window(case, name, disk, mirror):
+    windows = mirror.windows()
     if windows:
         case.add("DISK_WINDOW_OPEN", disk["name"], "allow-two-primaries on %s" % ", ".join(windows), "closed", node=windows[0],
-                 instance=name, peer=home)
+                 instance=name)
     if len(mirror.primaries) > 1:
         case.add("DISK_TWO_PRIMARIES", disk["name"], "primary on %s" % " and ".join(mirror.primaries), "one primary",
-                 node=mirror.primaries[0], instance=name, peer=home)
+                 node=mirror.primaries[0], instance=name)
 
 
 #: What a verdict is called here. Of the others, UNKNOWN is the unreachable node's finding, the rest is looked into.

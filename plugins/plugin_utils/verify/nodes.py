@@ -159,7 +159,7 @@ def _trust(case, name, node, info):
     for other, entry in case.nodes.items():
         key = entry["migration_public_key"]
         if other != name and key and not entry["offline"] and _key(key) not in trusted:
-            case.add("NODE_TRUST", name, "no key of %s" % other, "the migration key of every other node", peer=other)
+            case.add("NODE_TRUST", name, "no key of %s" % other, "the migration key of every other node")
 
 
 def _bridges(case):

@@ -96,7 +96,7 @@ RESOURCE = Group({
     "role": "text", "connection": "text", "peer_role": "text", "peer_disk": "text", "replication": "text",
     "volumes": [Group({"volume": "int", "minor": "int", "disk": "text", "size_mib": "number"}, needed=("disk",))],
     "out_of_sync_kib": "number", "sync_percent": "number", "suspended": "bool", "allow_two_primaries": "bool",
-    "protocol": "text",
+    "protocol": "text", "generations": "any",
 }, needed=("role", "connection", "volumes"))
 
 #: What the module node_info tells, as far as verify looks at it.

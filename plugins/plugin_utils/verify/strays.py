@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.gantry.cluster.plugins.module_utils.storage.renewal import ASIDE
+
 _MARK = "gantry.instance="
 
 
@@ -35,6 +37,8 @@ def _expected(case, node):
                 volumes.add((disk["vg"], disk["name"]))
                 if disk["template"] == "drbd":
                     volumes.add((disk["vg"], disk["name"] + "-meta"))
+                    # old copies are findings of the disk
+                    volumes |= {(disk["vg"], disk["name"] + end + ASIDE) for end in ("", "-meta")}
                     resources.add(disk["name"])
     return volumes, resources, unsure
 
