@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import NodeStep
 
@@ -21,9 +23,11 @@ class ActionModule(NodeStep):
 
     def on_node(self, arguments):
         """Observe; say what was found and whether the node answered."""
+        asked = time.time()
         try:
             result = super().on_node(arguments)
         except GantryError as failure:
-            return {"changed": False, "node": self.node, "reachable": False, "error": failure.found, "node_info": None}
-        result.update(node=self.node, reachable=True)
+            return {"changed": False, "node": self.node, "reachable": False, "error": failure.found, "node_info": None,
+                    "asked": asked, "answered": time.time()}
+        result.update(node=self.node, reachable=True, asked=asked, answered=time.time())
         return result

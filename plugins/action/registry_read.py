@@ -22,5 +22,7 @@ class ActionModule(ControllerAction):
             "nodes": state.nodes(),
             "instances": state.instances(),
             "locks": state.locks(),
+            "allocations": state.allocations(),
+            "secrets": state.secret_owners(),
             "operations": state.operations(arguments["operations"]),
         }

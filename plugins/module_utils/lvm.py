@@ -41,25 +41,27 @@ def _report(executor, command, kind, columns):
         ) from broken
 
 
-def _bytes(row, column):
+def _number(row, column):
     try:
         return int(row[column])
     except ValueError as broken:
         raise GantryError(
-            "LVM printed a size that is not a number", found="%s=%s" % (column, row[column]),
+            "LVM printed something that is not a number", found="%s=%s" % (column, row[column]),
             mend="run vgs and lvs on the node by hand", code="unreadable_lvm",
         ) from broken
 
 
 def volume_groups(executor):
-    """``{vg: {"size_mib": int, "free_mib": int, "extent_mib": int or float}}`` of this node."""
+    """``{vg: {"size_mib": int, "free_mib": int, "extent_mib": int or float, "missing_pvs": int}}`` of this node."""
     groups = {}
-    for row in _report(executor, "vgs", "vg", ("vg_name", "vg_size", "vg_free", "vg_extent_size")):
-        extent = _bytes(row, "vg_extent_size")
+    columns = ("vg_name", "vg_size", "vg_free", "vg_extent_size", "vg_missing_pv_count")
+    for row in _report(executor, "vgs", "vg", columns):
+        extent = _number(row, "vg_extent_size")
         groups[row["vg_name"]] = {
-            "size_mib": _bytes(row, "vg_size") // MIB,
-            "free_mib": _bytes(row, "vg_free") // MIB,
+            "size_mib": _number(row, "vg_size") // MIB,
+            "free_mib": _number(row, "vg_free") // MIB,
             "extent_mib": extent // MIB if extent % MIB == 0 else extent / MIB,
+            "missing_pvs": _number(row, "vg_missing_pv_count"),
         }
     return groups
 
@@ -69,7 +71,7 @@ def volumes(executor):
     found = []
     columns = ("vg_name", "lv_name", "lv_size", "lv_tags", "lv_active", "lv_device_open")
     for row in _report(executor, "lvs", "lv", columns):
-        size = _bytes(row, "lv_size")
+        size = _number(row, "lv_size")
         found.append({
             "vg": row["vg_name"], "name": row["lv_name"],
             "size_mib": size // MIB if size % MIB == 0 else size / MIB,

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import drbd, generation, libvirt_facts, lvm
+from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as setup
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd import resource_file
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 
 #: Services that start guests or disks by themselves when a node comes up. None may be on.
 AUTOSTART_SERVICES = ("libvirt-guests", "drbd")
+#: The one that must be on: it takes guests and disks down in order when the node goes down.
+SHUTDOWN_SERVICE = setup.STOP_UNIT_NAME.removesuffix(".service")
 
 
 def collect(
@@ -40,16 +45,22 @@ def collect(
         "hostname": system.nodename, "time": time.time(), "kernel": system.release, "architecture": system.machine,
         "cpus": os.cpu_count(),
         "boot_id": _read(root, "proc/sys/kernel/random/boot_id").strip() or None,
+        "addresses": addresses(_read(root, "proc/net/fib_trie"), _read(root, "proc/net/if_inet6")),
         "bridges": bridges(root), "tcp_ports": tcp_ports(_read(root, "proc/net/tcp") + _read(root, "proc/net/tcp6")),
         "autostart_services": {name: service_enabled(name, root) for name in AUTOSTART_SERVICES},
+        "shutdown_service": service_enabled(SHUTDOWN_SERVICE, root),
+        "migration": migration_keys(_read(root, setup.MIGRATION_KEY[1:] + ".pub"), _read(root, setup.AUTHORIZED_KEYS[1:])),
         "lvm_filter": lvm_filter(_read(root, "etc/lvm/lvm.conf"), _read(root, "etc/lvm/lvmlocal.conf")),
         "records": records(generation.load_all(folder), wanted),
         "resource_files": resource_files(root),
+        "resource_bindings": resource_bindings(root, system.nodename),
         "paths": {path: file_facts(path) for path in paths},
     }
     info.update(parse_memory(_read(root, "proc/meminfo")))
     info.update(_storage(executor))
-    info["drbd"]["usermode_helper"] = _read(root, "sys/module/drbd/parameters/usermode_helper").strip() or None
+    helper = _read(root, "sys/module/drbd/parameters/usermode_helper").strip() or None
+    info["drbd"]["usermode_helper"] = helper
+    info["drbd"]["usermode_helper_runs"] = bool(helper) and os.access(os.path.join(root, helper.lstrip("/")), os.X_OK)
     info["libvirt"], info["domains"] = reader.finish()
     return info
 
@@ -116,6 +127,57 @@ def resource_files(root="/"):
     except OSError:
         return []
     return sorted(name[:-4] for name in names if name.endswith(".res") and not name.startswith("."))
+
+
+def resource_bindings(root, hostname):
+    """What each resource file binds on this node. Never a secret.
+
+    :param hostname: the node's own, as the file's ``on`` sections have it.
+    :returns: by the file's name without ``.res``: ``instance`` (the UUID in our mark, or None), ``minors`` and ``ports``
+        (this node's), ``private`` (only its owner may read it) and ``error`` (why it cannot be understood, or None).
+    """
+    found = {}
+    for name in resource_files(root):
+        path = os.path.join(root, "etc/drbd.d", name + ".res")
+        seen = {"instance": None, "minors": [], "ports": [], "private": None, "error": None}
+        found[name] = seen
+        try:
+            seen["private"] = not os.stat(path).st_mode & 0o077
+            text = read_text(path) or ""
+            mark = re.search(r"(?m)^# gantry\.instance=(\S+)$", text)
+            seen["instance"] = mark.group(1) if mark else None
+            for content in resource_file.describe(text, path).values():
+                here = content["hosts"].get(hostname, {"minors": [], "ports": []})
+                seen["minors"] += here["minors"]
+                seen["ports"] += here["ports"]
+        except (OSError, UnicodeDecodeError) as error:
+            seen["error"] = str(error)
+        except GantryError as error:
+            # the sentence quotes a line, which may be the one with the secret
+            seen["error"] = error.what
+    return found
+
+
+def addresses(fib_trie, if_inet6):
+    """The node's own IP addresses, without loopback, from /proc/net/fib_trie and if_inet6. Pure."""
+    found = set(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", fib_trie))
+    for line in if_inet6.splitlines():
+        digits = line.split()[0] if line.split() else ""
+        if re.fullmatch(r"[0-9a-f]{32}", digits):
+            found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)))
+    return sorted(address for address in found if not address.startswith("127.") and address != "::1")
+
+
+def migration_keys(public, authorized):
+    """The node's own migration key and those it lets in, as "type base64". Pure.
+
+    :param public: the public key's file.
+    :param authorized: the migration user's authorized_keys.
+    """
+    pattern = r"(?:^|\s)((?:ssh|ecdsa|sk)-[a-z0-9@.-]+ AAAA[0-9A-Za-z+/]+=*)"
+    own = re.search(pattern, public)
+    trusted = [re.search(pattern, line) for line in authorized.splitlines() if not line.startswith("#")]
+    return {"public_key": own.group(1) if own else None, "trusted_keys": sorted(found.group(1) for found in trusted if found)}
 
 
 def service_enabled(name, root="/"):

@@ -73,8 +73,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+node:
+  description: The node that was asked.
+  returned: always
+  type: str
+reachable:
+  description: Whether it answered. A node that does not is an observation, not a failure.
+  returned: always
+  type: bool
+asked:
+  description: Seconds since 1970 on the controller's clock, just before the node was asked.
+  returned: always
+  type: float
+answered:
+  description: The same, just after.
+  returned: always
+  type: float
 node_info:
-  description: What was seen.
+  description: What was seen, or null where the node did not answer.
   returned: always
   type: dict
   contains:
@@ -125,7 +141,9 @@ node_info:
       type: list
       elements: dict
     drbd:
-      description: C(ok), C(error), C(kernel_version), C(utils_version) and C(usermode_helper).
+      description:
+        - C(ok), C(error), C(kernel_version), C(utils_version), C(usermode_helper) (the program the kernel calls) and
+          C(usermode_helper_runs) (whether it is there and can be run).
       type: dict
     drbd_resources:
       description: The resources that are up, by name.
@@ -134,11 +152,23 @@ node_info:
       description: The resources that have a file in C(/etc/drbd.d).
       type: list
       elements: str
+    resource_bindings:
+      description:
+        - What each file of RV(node_info.resource_files) binds on this node. C(instance) (the UUID in the collection's
+          mark, or null), C(minors), C(ports), C(private) (only its owner may read it) and C(error).
+      type: dict
+      sample:
+        web1.example.com-disk0:
+          instance: 6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11
+          minors: [0]
+          ports: [11000]
+          private: true
+          error: null
     lvm:
       description: C(ok) and C(error).
       type: dict
     volume_groups:
-      description: C(size_mib), C(free_mib) and C(extent_mib) of each volume group.
+      description: C(size_mib), C(free_mib), C(extent_mib) and C(missing_pvs) of each volume group.
       type: dict
     volumes:
       description: The collection's logical volumes. C(vg), C(name), C(size_mib), C(tags) and C(active).
@@ -156,6 +186,10 @@ node_info:
       description: The TCP ports that something listens on, the kernel's DRBD included.
       type: list
       elements: int
+    addresses:
+      description: The node's own IP addresses, without loopback.
+      type: list
+      elements: str
     bridges:
       description: The Linux bridges.
       type: list
@@ -166,6 +200,12 @@ node_info:
       sample:
         libvirt-guests: false
         drbd: false
+    shutdown_service:
+      description: Whether the service is enabled that takes guests and disks down in order when the node goes down.
+      type: bool
+    migration:
+      description: C(public_key) (the node's own, or null) and C(trusted_keys) (with which other nodes may migrate guests here).
+      type: dict
     paths:
       description:
         - The files of O(paths). C(ok) (a file the emulator can read), C(error), C(format) (V(qcow2) or V(raw)),

@@ -114,6 +114,22 @@ locks:
         started: 990211
         user: root
       since: 1795362169.12
+allocations:
+  description:
+    - The numbers handed out, C(ports), C(minors) and C(macs), each with the UUID and the index of the disk or NIC that has it.
+  returned: success
+  type: dict
+  sample:
+    ports: {"11000": 6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11/0}
+    minors: {"0": 6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11/0}
+    macs: {"52:54:00:3a:91:0c": 6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11/0}
+secrets:
+  description:
+    - By the instance's UUID, the indexes of the disks that have a DRBD secret. Never the secrets.
+  returned: success
+  type: dict
+  sample:
+    6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11: ["0"]
 operations:
   description:
     - The journal, oldest first. The C(state) is V(running), V(done), V(failed), V(refused), V(unclear) or

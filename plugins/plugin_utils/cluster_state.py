@@ -142,6 +142,16 @@ class ClusterState:
         entry = self.registry.get("secrets/" + uuid)
         return dict(entry.value) if entry else {}
 
+    def secret_owners(self):
+        """Who has DRBD secrets, never the secrets: disk indexes as text by the instance's UUID."""
+        prefix = "secrets/"
+        return {entry.key[len(prefix):]: sorted(entry.value) for entry in self._entries(prefix)}
+
+    def allocations(self):
+        """The numbers handed out: their owners (UUID/index) by ports, minors, macs and number."""
+        entry = self.registry.get("allocations")
+        return entry.value if entry else allocation.empty()
+
     def locks(self):
         """All instance locks by instance name."""
         prefix = "locks/instance/"

@@ -22,7 +22,8 @@ VGS = """
       "report": [
           {
               "vg": [
-                  {"vg_name":"gantry", "vg_size":"3217031168", "vg_free":"3003121664", "vg_extent_size":"4194304"}
+                  {"vg_name":"gantry", "vg_size":"3217031168", "vg_free":"3003121664", "vg_extent_size":"4194304",
+                   "vg_missing_pv_count":"0"}
               ]
           }
       ]
@@ -63,7 +64,7 @@ class Scripted(Executor):
 def test_volume_groups():
     """Sizes in MiB, free space rounded down."""
     assert lvm.volume_groups(Scripted((0, VGS, ""))) == {
-        "gantry": {"size_mib": 3068, "free_mib": 2864, "extent_mib": 4}
+        "gantry": {"size_mib": 3068, "free_mib": 2864, "extent_mib": 4, "missing_pvs": 0}
     }
 
 

@@ -146,6 +146,67 @@ def test_bridges_and_resource_files(tmp_path):
     assert node_facts.resource_files(tmp_path) == ["db.example.com-disk0", "web1-disk0"]
 
 
+RESOURCE = """\
+# Written by the Ansible collection gantry.cluster, which replaces it when the instance's record changes.
+# gantry.instance=%s
+resource "web1-disk0" {
+    net {
+        shared-secret "0123456789abcdef0123";
+    }
+    on "node1" {
+        address ipv4 10.77.0.11:11000;
+        volume 0 {
+            device minor 3;
+        }
+    }
+    on "node2" {
+        address ipv4 10.77.0.12:11000;
+        volume 0 {
+            device minor 4;
+        }
+    }
+}
+""" % UUID
+
+
+def test_resource_bindings(tmp_path):
+    """Ours, somebody else's, and one that drbdadm could not read either; a secret is never told."""
+    folder = tmp_path / "etc/drbd.d"
+    folder.mkdir(parents=True)
+    for name, text, mode in (
+        ("web1-disk0", RESOURCE, 0o600), ("foreign", 'resource "foreign" { device /dev/drbd7; }\n', 0o644),
+        ("broken", RESOURCE.replace('0123";', "0123;"), 0o600),
+    ):
+        (folder / (name + ".res")).write_text(text, encoding="utf-8")
+        (folder / (name + ".res")).chmod(mode)
+    found = node_facts.resource_bindings(str(tmp_path), "node2")
+    assert found["web1-disk0"] == {"instance": UUID, "minors": [4], "ports": [11000], "private": True, "error": None}
+    assert found["foreign"] == {"instance": None, "minors": [], "ports": [], "private": False, "error": None}
+    assert found["broken"]["error"] and found["broken"]["instance"] == UUID
+    assert "0123456789abcdef" not in json.dumps(found)
+
+
+def test_addresses():
+    trie = (
+        "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.77.0.0\n        /24 link UNICAST\n"
+        "Local:\n     |-- 10.77.0.11\n        /32 host LOCAL\n     |-- 10.77.0.255\n        /32 link BROADCAST\n"
+        "     |-- 127.0.0.1\n        /32 host LOCAL\n")
+    six = (
+        "fd000000000000000000000000000011 02 40 00 80     eth0\n"
+        "00000000000000000000000000000001 01 80 10 80       lo\n\n")
+    assert node_facts.addresses(trie, six) == ["10.77.0.11", "fd00::11"]
+    assert node_facts.addresses("", "") == []
+
+
+def test_migration_keys():
+    one, two = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOne", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAITwo"
+    authorized = (
+        '# Managed by gantry.cluster\n'
+        'restrict,command="/usr/bin/virt-ssh-helper qemu:///system",from="10.77.0.12" %s gantry-migrate@node2\n' % two)
+    assert node_facts.migration_keys(one + " gantry-migrate@node1\n", authorized) == {"public_key": one, "trusted_keys": [two]}
+    assert node_facts.migration_keys("", "") == {"public_key": None, "trusted_keys": []}
+
+
 def test_records(tmp_path):
     executor = Executor()
     generation.claim(executor, UUID, 3, record={"name": "web1"}, folder=str(tmp_path), locks=str(tmp_path / "locks"))
@@ -269,7 +330,8 @@ def test_collect(tmp_path):
     assert set(info) == {
         "hostname", "time", "boot_id", "kernel", "architecture", "cpus", "memory_total_mib", "memory_free_mib", "libvirt",
         "drbd", "lvm", "volume_groups", "volumes", "drbd_resources", "resource_files", "domains", "records", "bridges",
-        "autostart_services", "lvm_filter", "paths", "tcp_ports",
+        "autostart_services", "lvm_filter", "paths", "tcp_ports", "addresses", "migration", "resource_bindings",
+        "shutdown_service",
     }
     assert info["boot_id"] == "b1"
     assert info["memory_total_mib"] == 1474

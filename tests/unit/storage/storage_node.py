@@ -226,6 +226,7 @@ class Node:
             "vg_size": self.size_mib << 20,
             "vg_free": free << 20,
             "vg_extent_size": EXTENT << 20,
+            "vg_missing_pv_count": 0,
         }
         return 0, json.dumps({"report": [{"vg": [{key: str(value) for key, value in row.items()}]}]}), ""
 
