@@ -22,4 +22,5 @@ class ActionModule(ControllerAction):
             name = action["name"]
             outcomes[name] = (hosts[name].get("gantry_watch_outcome") if name in hosts else None) or {}
         rows = watch.rows(decided, outcomes, self.check_mode)
-        return {"changed": False, "watched": rows, "table": watch.table(rows)}
+        failures = ["%s of %s" % (row["did"], row["name"]) for row in rows if row["outcome"] == "failed"]
+        return {"changed": False, "watched": rows, "failures": failures, "table": watch.table(rows)}

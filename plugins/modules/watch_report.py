@@ -89,6 +89,12 @@ watched:
       outcome: done
       severity: warning
       why: "should run and does not: its QEMU process died"
+failures:
+  description: The actions that failed, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: [start of web1.example.com]
 table:
   description: The same as a table.
   returned: success

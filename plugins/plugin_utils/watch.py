@@ -374,7 +374,7 @@ class _Instance:
         if why_not:
             self.note(ERROR, "its primary %s does not answer; not failed over: %s" % (primary, why_not))
             return
-        self.act(FAILOVER, "its primary %s did not answer in %d runs in a row and has a fence device" % (
+        self.act(FAILOVER, "its primary %s did not answer, %d. run in a row, and has a fence device" % (
             primary, self.counted[primary]["unreachable"]))
 
     def _why_no_failover(self):

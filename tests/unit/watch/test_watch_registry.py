@@ -1,0 +1,291 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watcher's history and its actions, on a real registry and through real playbooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
+from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+COLLECTIONS = ROOT.parents[2] if ROOT.parent.parent.name == "ansible_collections" else ROOT / "collections"
+
+#: Decides on observations from a file; what it returns goes into another.
+DECIDE = """
+- hosts: node1
+  gather_facts: false
+  tasks:
+    - gantry.cluster.registry_read:
+      register: content
+    - gantry.cluster.watch_decide:
+        content: "{{ content }}"
+        observations: "{{ observations }}"
+        failover: true
+        unreachable_runs: 1
+      register: decided
+    - gantry.cluster.watch_report:
+        decided: "{{ decided }}"
+      register: report
+    - ansible.builtin.copy:
+        content: "{{ {'decided': decided, 'report': report} | to_json }}"
+        dest: "{{ out }}"
+        mode: "0600"
+      delegate_to: localhost
+      check_mode: false
+"""
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path):
+    """A folder with a registry of three nodes and two instances, and an inventory in which no node answers."""
+    url = "sqlite://%s/registry.db" % tmp_path
+    state = ClusterState(open_registry(url, create=True))
+    state.init({"name": "test.example.com"})
+    for name in ("node1", "node2", "node3"):
+        state.put_node({"name": name, "hostname": name, "address": "10.0.0.1", "vg": "gantry"})
+    where = {node: {"hostname": node, "address": "10.0.0.1"} for node in ("node1", "node2")}
+    for number, name in enumerate(("web1", "web2")):
+        plan = {"name": name, "uuid": "uuid-of-" + name, "primary": "node1", "secondary": "node2", "admin_state": "up", "nics": [],
+                "disk_template": "drbd", "hypervisor": "kvm", "memory_mib": 32, "machine": "pc", "domain_type": "qemu",
+                "vcpus": 1, "image": None, "iso": None, "kernel": None, "initrd": None, "kernel_args": "", "tags": [],
+                "disks": [{"index": 0, "name": name + "-disk0", "template": "drbd", "size_mib": 64, "vg": "gantry", "nodes": where}],
+                "in_use": {"minors": [number]}}
+        state.end(state.begin(name, "add", plan=plan), "done", {"status": "ready"})
+    hosts = {name: {"gantry_fence": [{"agent": "/bin/false", "options": {}}] if name == "node1" else []} for name in state.nodes()}
+    inventory = {
+        "all": {"vars": {"gantry_registry": url}},
+        # a port that nobody listens on
+        "gantry_nodes": {"hosts": hosts, "vars": {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_timeout": 5}},
+        "local": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}},
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    return tmp_path
+
+
+def state_of(place):
+    """The registry."""
+    return ClusterState(open_registry("sqlite://%s/registry.db" % place))
+
+
+def playbook(place, path, *words):
+    """Run a playbook; return its exit code and text."""
+    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
+                       ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(place / "home"))
+    done = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", str(place / "hosts.json"), str(path), *words],
+        env=environment, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+        check=False)
+    return done.returncode, done.stdout
+
+
+def decide(place, observations, *words):
+    """What watch_decide and watch_report return."""
+    (place / "decide.yml").write_text(DECIDE)
+    given = {"observations": observations, "out": str(place / "out.json")}
+    code, text = playbook(place, place / "decide.yml", "-e", json.dumps(given), *words)
+    assert code == 0, text
+    return json.loads((place / "out.json").read_text())
+
+
+def observed(node, states=None, boot="boot-1"):
+    """A node that answers; ``states`` are the domains' (state, reason) by name."""
+    role = "Primary" if states else "Secondary"
+    resources = {name + "-disk0": {"role": role, "connection": "Connected", "volumes": [{"disk": "UpToDate"}]} for name in ("web1", "web2")}
+    domains = [{"name": name, "uuid": "uuid-of-" + name, "state": state, "reason": reason}
+               for name, (state, reason) in (states or {}).items()]
+    return {"node": node, "reachable": True, "error": None, "node_info": {
+        "boot_id": boot, "libvirt": {"ok": True}, "drbd": {"ok": True}, "domains": domains, "drbd_resources": resources}}
+
+
+RUNNING = {"web1": ("running", "booted"), "web2": ("running", "booted")}
+CRASHED = {"web1": ("shutoff", "crashed"), "web2": ("running", "booted")}
+
+
+def test_a_healthy_cluster_changes_only_once(place):
+    seen = [observed("node1", RUNNING), observed("node2"), observed("node3")]
+    first = decide(place, seen)
+    assert first["decided"]["todo"] == [] and first["decided"]["changed"], "the nodes' boots are written down"
+    second = decide(place, seen)
+    assert not second["decided"]["changed"] and second["report"]["table"] == "All is as it should be."
+
+
+def test_a_try_is_counted_before_it_is_made(place):
+    seen = [observed("node1", CRASHED), observed("node2"), observed("node3")]
+    first = decide(place, seen, "--check")
+    assert [(action["name"], action["do"]) for action in first["decided"]["todo"]] == [("web1", "start")]
+    assert first["decided"]["changed"] and state_of(place).watch_history()[0]["instances"] == {}, "check mode counted"
+    decide(place, seen)
+    assert state_of(place).watch_history()[0]["instances"]["uuid-of-web1"]["start"]["tries"] == 1
+    again = decide(place, seen)
+    assert again["decided"]["todo"] == [] and "was tried once" in again["report"]["table"]
+
+
+def test_an_action_without_an_outcome_failed(place):
+    report = decide(place, [observed("node1", CRASHED), observed("node2"), observed("node3")])["report"]
+    row = next(row for row in report["watched"] if row["name"] == "web1")
+    assert (row["did"], row["outcome"], row["severity"]) == ("start", "failed", "error") and "not carried out" in row["why"]
+
+
+def test_a_living_run_is_left_alone(place):
+    state_of(place).begin("web1", "migrate")
+    answer = decide(place, [observed("node1", CRASHED), observed("node2"), observed("node3")])
+    assert answer["decided"]["todo"] == [] and "migrate works on it" in answer["report"]["table"]
+
+
+def test_only_a_node_with_a_fence_device_is_failed_over_from(place):
+    silent = {"node": "node1", "reachable": False, "error": "timed out", "node_info": None}
+    other = observed("node2")
+    for resource in other["node_info"]["drbd_resources"].values():
+        resource["connection"] = "Connecting"
+    assert {action["do"] for action in decide(place, [silent, other, observed("node3")])["decided"]["todo"]} == {"failover"}
+    hosts = json.loads((place / "hosts.json").read_text())
+    hosts["gantry_nodes"]["hosts"]["node1"] = {}
+    (place / "hosts.json").write_text(json.dumps(hosts))
+    answer = decide(place, [silent, other, observed("node3")])
+    assert answer["decided"]["todo"] == [] and "no fence device" in answer["report"]["table"]
+
+
+def test_two_watchers_do_not_both_act(place):
+    one, other = state_of(place), state_of(place)
+    history, revisions = one.watch_history()
+    after = {"instances": {"uuid-of-web1": {"start": {"tries": 1}}}, "nodes": {}}
+    assert other.put_watch_history(history, revisions, after) is True
+    with pytest.raises(GantryError) as refusal:
+        one.put_watch_history(history, revisions, after)
+    assert refusal.value.code == "watched_twice"
+    assert other.put_watch_history(*other.watch_history(), after) is False, "nothing differs"
+    assert other.put_watch_history(*other.watch_history(), history) is True
+    assert other.watch_history() == ({"instances": {}, "nodes": {}}, {})
+
+
+def test_a_long_history_is_kept_whole(place):
+    state = state_of(place)
+    after = {"instances": {"uuid-%d" % number: {"start": {"tries": 1}} for number in range(250)}, "nodes": {}}
+    assert state.put_watch_history(*state.watch_history(), after)
+    assert state.watch_history()[0] == after
+
+
+def test_an_action_decided_before_another_operation_is_refused(place):
+    state = state_of(place)
+    decided_at = state.instance("web1")["generation"]
+    state.end(state.begin("web1", "stop"), "done", {"admin_state": "down"})
+    with pytest.raises(GantryError) as refusal:
+        state.begin("web1", "start", after=decided_at)
+    assert refusal.value.code == "overtaken" and state.locks() == {}
+    assert state.begin("web1", "start", after=decided_at + 1)["generation"] == decided_at + 2
+
+
+def test_the_pause_ends_by_itself(place):
+    state = state_of(place)
+    now = [1000.0]
+    state.clock = lambda: now[0]
+    assert state.put_watch_pause(1600) == (True, None, 1600) and state.watch_pause() == 1600
+    now[0] = 1601.0
+    assert state.watch_pause() is None and state.put_watch_pause(None) == (False, None, None)
+
+
+def test_the_playbook_rests_and_goes_on(place):
+    watch = ROOT / "playbooks" / "cluster_watch.yml"
+    code, text = playbook(place, watch, "-e", "gantry_watch_pause=tomorrow")
+    assert code == 2 and "such as 2h" in text
+    code, text = playbook(place, watch, "-e", "gantry_watch_pause=2h", "--check")
+    assert code == 0 and state_of(place).watch_pause() is None, text
+    code, text = playbook(place, watch, "-e", "gantry_watch_pause=2h")
+    assert code == 0 and "changed=1" in text and state_of(place).watch_pause() is not None, text
+    code, text = playbook(place, watch)
+    assert code == 0 and "rests until" in text and "changed=1" not in text and "Observe" not in text, text
+    code, text = playbook(place, watch, "-e", "gantry_watch_pause=off")
+    assert code == 0 and state_of(place).watch_pause() is None, text
+
+
+#: Stands in for a node's Python: answers for the module it is given, from a file, and notes the call.
+NODE = """#!{python}
+import json, os, re, sys
+name, folder = os.path.basename(__file__), os.path.dirname(__file__)
+module = re.search(r"AnsiballZ_([a-z_]+)", sys.argv[1]).group(1)
+answers = json.load(open(os.path.join(folder, name + ".json")))
+text = open(sys.argv[1], encoding="utf-8", errors="replace").read()
+with open(os.path.join(folder, "calls"), "a") as calls:
+    calls.write(name + " " + module + "\\n")
+print(json.dumps(answers.get(module) or {{"changed": True, "actions": [], "domain": None, "pending": False}}))
+"""
+
+
+def answering(place, answers):
+    """Make nodes answer: what each module returns, by node; a module that is not named succeeds."""
+    hosts = json.loads((place / "hosts.json").read_text())
+    for node, answer in answers.items():
+        (place / node).write_text(NODE.format(python=sys.executable))
+        (place / node).chmod(0o700)
+        (place / (node + ".json")).write_text(json.dumps(answer))
+        hosts["gantry_nodes"]["hosts"][node].update(
+            ansible_connection="local", ansible_python_interpreter=str(place / node), ansible_pipelining=False)
+    (place / "hosts.json").write_text(json.dumps(hosts))
+
+
+def info(observation):
+    """What node_info returns on that node."""
+    return {"node_info": {"changed": False, "node_info": observation["node_info"]}}
+
+
+def test_the_playbook_restarts_and_reports(place):
+    """Both guests have crashed: both are started, through the verb's own steps; the second run finds them running."""
+    off = dict(CRASHED, web2=("shutoff", "destroyed"))
+    answering(place, {"node1": info(observed("node1", off)), "node2": info(observed("node2")), "node3": info(observed("node3"))})
+    watch = ROOT / "playbooks" / "cluster_watch.yml"
+    code, text = playbook(place, watch, "--check")
+    assert code == 0 and text.count("start: predicted") == 2, text
+    code, text = playbook(place, watch)
+    assert code == 0 and text.count("start: done") == 2 and "WARNING" not in text, text
+    calls = (place / "calls").read_text().split("\n")
+    assert calls.count("node1 node_info") == 2 and calls.count("node2 domain") == 4, "one look a run; standby and start"
+    assert [entry["verb"] for entry in state_of(place).operations()][-2:] == ["start", "start"]
+    assert state_of(place).locks() == {}
+    answering(place, {"node1": info(observed("node1", RUNNING))})
+    code, text = playbook(place, watch)
+    assert code == 0 and "All is as it should be" in text and "changed=1" not in text, text
+
+
+def test_a_failing_instance_does_not_stop_the_others(place):
+    off = dict(CRASHED, web2=("shutoff", "crashed"))
+    broken = dict(info(observed("node1", off)), domain={"failed": True, "msg": "no such bridge"})
+    answering(place, {"node1": broken, "node2": info(observed("node2")), "node3": info(observed("node3"))})
+    state = state_of(place)
+    state.begin("web1", "stop")
+    code, text = playbook(place, ROOT / "playbooks" / "cluster_watch.yml")
+    assert code == 2 and "start: failed" in text and "no such bridge" in text and "stop works on it" in text, text
+    assert state.watch_history()[0]["instances"]["uuid-of-web2"]["start"]["tries"] == 1
+    assert list(state.locks()) == ["web1"], "the failed start is unlocked, the other run keeps its lock"
+
+
+def test_the_playbook_fails_over_only_with_proof(place):
+    other = observed("node2")
+    for resource in other["node_info"]["drbd_resources"].values():
+        resource["connection"] = "Connecting"
+    other["node_info"].update(memory_free_mib=1000, bridges=[])
+    other["node_info"]["libvirt"].update(machine_list=["pc"], domain_types=["qemu"])
+    answering(place, {"node2": info(other), "node3": info(observed("node3"))})
+    words = ["-e", "gantry_watch_failover=true", "-e", "gantry_watch_unreachable_runs=1"]
+    code, text = playbook(place, ROOT / "playbooks" / "cluster_watch.yml", *words)
+    assert code == 2 and text.count("failover: failed") == 2 and "could not be proven off" in text, text
+    assert "node2 domain" not in (place / "calls").read_text(), "nothing was started without proof"
+    assert state_of(place).instance("web1")["primary"] == "node1"
+    # a fence device that answers "off"
+    (place / "fence").write_text("#!/bin/sh\nexit 2\n")
+    (place / "fence").chmod(0o700)
+    hosts = json.loads((place / "hosts.json").read_text())
+    hosts["gantry_nodes"]["hosts"]["node1"]["gantry_fence"] = [{"agent": str(place / "fence"), "options": {}}]
+    (place / "hosts.json").write_text(json.dumps(hosts))
+    code, text = playbook(place, ROOT / "playbooks" / "cluster_watch.yml", *words, "-e", "gantry_watch_backoff=0")
+    assert code == 0 and text.count("failover: done") == 2, text
+    assert {record["primary"] for record in state_of(place).instances().values()} == {"node2"}
