@@ -13,6 +13,7 @@ import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, run_owner
+from ansible_collections.gantry.cluster.plugins.plugin_utils.recover import numbers
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import (
     Delete,
     KeyAbsent,
@@ -143,6 +144,48 @@ class ClusterState:
         """The DRBD secrets of an instance by disk index; empty when there are none."""
         entry = self.registry.get("secrets/" + uuid)
         return dict(entry.value) if entry else {}
+
+    def content(self):
+        """What :func:`recover.merge` compares with: ``instances`` by name and ``allocations`` (None: none yet)."""
+        allocations = self.registry.get("allocations")
+        return {"instances": self.instances(), "allocations": allocations.value if allocations else None}
+
+    def restore(self, record, disk_secrets):
+        """Write a recovered record, with its numbers and secrets; never over anything that is there.
+
+        :param disk_secrets: the DRBD secrets by disk index.
+        :raises GantryError: the name is taken, or a number is another instance's.
+        """
+        _retry(lambda: self._try_restore(record, disk_secrets), "Restoring instance %s" % record["name"])
+
+    def _try_restore(self, record, disk_secrets):
+        name, uuid = record["name"], record["uuid"]
+        allocations = self.registry.get("allocations")
+        table = {kind: dict(held) for kind, held in (allocations.value if allocations else allocation.empty()).items()}
+        for kind, number, owner in numbers(record):
+            holder = table[kind].setdefault(number, owner)
+            if holder.split("/")[0] != uuid:
+                raise GantryError(
+                    "Instance %s cannot be restored" % name, found="%s %s is held by %s" % (kind, number, holder),
+                    expected="a number of its own", mend="remove one of both instances", code="number_taken",
+                )
+        if self.registry.get(instance_key(name)) is not None:
+            raise GantryError("Instance %s is in the registry already" % name, mend="run the same command again", code="duplicate")
+        now = self.clock()
+        operation_id = "%017d-%s" % (int(now * 1000), secrets.token_hex(4))
+        writes = [
+            Put(instance_key(name), record), Put("allocations", table),
+            Put("operations/" + operation_id, {
+                "id": operation_id, "verb": "recover", "name": name, "uuid": uuid, "generation": record["generation"],
+                "owner": self.run, "started": now, "ended": now, "state": "done", "params": {}, "reason": None}),
+        ]
+        if disk_secrets:
+            writes.append(Put("secrets/" + uuid, disk_secrets))
+        guards = [
+            KeyAbsent(instance_key(name)), KeyAbsent(lock_key(name)), KeyAbsent("secrets/" + uuid),
+            ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"),
+        ]
+        return True if self.registry.transaction(guards, writes).succeeded else None
 
     def locks(self):
         """All instance locks by instance name."""

@@ -6,19 +6,15 @@
 from __future__ import annotations
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
+from fake_nodes import PLAYBOOKS, FakeNodes
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-COLLECTIONS = ROOT.parents[2] if ROOT.parent.parent.name == "ansible_collections" else ROOT / "collections"
+WATCH = PLAYBOOKS / "cluster_watch.yml"
 
 #: Decides on observations from a file; what it returns goes into another.
 DECIDE = """
@@ -47,7 +43,7 @@ DECIDE = """
 
 @pytest.fixture(name="place")
 def _place(tmp_path):
-    """A folder with a registry of three nodes and two instances, and an inventory in which no node answers."""
+    """Three nodes that do not answer, and a registry with two instances."""
     url = "sqlite://%s/registry.db" % tmp_path
     state = ClusterState(open_registry(url, create=True))
     state.init({"name": "test.example.com"})
@@ -61,40 +57,22 @@ def _place(tmp_path):
                 "disks": [{"index": 0, "name": name + "-disk0", "template": "drbd", "size_mib": 64, "vg": "gantry", "nodes": where}],
                 "in_use": {"minors": [number]}}
         state.end(state.begin(name, "add", plan=plan), "done", {"status": "ready"})
-    hosts = {name: {"gantry_fence": [{"agent": "/bin/false", "options": {}}] if name == "node1" else []} for name in state.nodes()}
-    inventory = {
-        "all": {"vars": {"gantry_registry": url}},
-        # a port that nobody listens on
-        "gantry_nodes": {"hosts": hosts, "vars": {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_timeout": 5}},
-        "local": {"hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}},
-    }
-    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
-    return tmp_path
+    fences = {"node1": [{"agent": "/bin/false", "options": {}}]}
+    return FakeNodes(tmp_path, url, {name: {"gantry_fence": fences.get(name, [])} for name in state.nodes()})
 
 
 def state_of(place):
     """The registry."""
-    return ClusterState(open_registry("sqlite://%s/registry.db" % place))
-
-
-def playbook(place, path, *words):
-    """Run a playbook; return its exit code and text."""
-    environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
-                       ANSIBLE_NOCOLOR="1", ANSIBLE_HOME=str(place / "home"))
-    done = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", str(place / "hosts.json"), str(path), *words],
-        env=environment, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-        check=False)
-    return done.returncode, done.stdout
+    return ClusterState(open_registry(place.url))
 
 
 def decide(place, observations, *words):
     """What watch_decide and watch_report return."""
-    (place / "decide.yml").write_text(DECIDE)
-    given = {"observations": observations, "out": str(place / "out.json")}
-    code, text = playbook(place, place / "decide.yml", "-e", json.dumps(given), *words)
+    (place.folder / "decide.yml").write_text(DECIDE, encoding="utf-8")
+    given = {"observations": observations, "out": str(place.folder / "out.json")}
+    code, text = place.play(place.folder / "decide.yml", "-e", json.dumps(given), *words)
     assert code == 0, text
-    return json.loads((place / "out.json").read_text())
+    return json.loads((place.folder / "out.json").read_text(encoding="utf-8"))
 
 
 def observed(node, states=None, boot="boot-1"):
@@ -148,9 +126,7 @@ def test_only_a_node_with_a_fence_device_is_failed_over_from(place):
     for resource in other["node_info"]["drbd_resources"].values():
         resource["connection"] = "Connecting"
     assert {action["do"] for action in decide(place, [silent, other, observed("node3")])["decided"]["todo"]} == {"failover"}
-    hosts = json.loads((place / "hosts.json").read_text())
-    hosts["gantry_nodes"]["hosts"]["node1"] = {}
-    (place / "hosts.json").write_text(json.dumps(hosts))
+    del place.hosts["node1"]["gantry_fence"]
     answer = decide(place, [silent, other, observed("node3")])
     assert answer["decided"]["todo"] == [] and "no fence device" in answer["report"]["table"]
 
@@ -195,74 +171,48 @@ def test_the_pause_ends_by_itself(place):
 
 
 def test_the_playbook_rests_and_goes_on(place):
-    watch = ROOT / "playbooks" / "cluster_watch.yml"
-    code, text = playbook(place, watch, "-e", "gantry_watch_pause=tomorrow")
+    code, text = place.play(WATCH, "-e", "gantry_watch_pause=tomorrow")
     assert code == 2 and "such as 2h" in text
-    code, text = playbook(place, watch, "-e", "gantry_watch_pause=2h", "--check")
+    code, text = place.play(WATCH, "-e", "gantry_watch_pause=2h", "--check")
     assert code == 0 and state_of(place).watch_pause() is None, text
-    code, text = playbook(place, watch, "-e", "gantry_watch_pause=2h")
+    code, text = place.play(WATCH, "-e", "gantry_watch_pause=2h")
     assert code == 0 and "changed=1" in text and state_of(place).watch_pause() is not None, text
-    code, text = playbook(place, watch)
+    code, text = place.play(WATCH)
     assert code == 0 and "rests until" in text and "changed=1" not in text and "Observe" not in text, text
-    code, text = playbook(place, watch, "-e", "gantry_watch_pause=off")
+    code, text = place.play(WATCH, "-e", "gantry_watch_pause=off")
     assert code == 0 and state_of(place).watch_pause() is None, text
 
 
-#: Stands in for a node's Python: answers for the module it is given, from a file, and notes the call.
-NODE = """#!{python}
-import json, os, re, sys
-name, folder = os.path.basename(__file__), os.path.dirname(__file__)
-module = re.search(r"AnsiballZ_([a-z_]+)", sys.argv[1]).group(1)
-answers = json.load(open(os.path.join(folder, name + ".json")))
-text = open(sys.argv[1], encoding="utf-8", errors="replace").read()
-with open(os.path.join(folder, "calls"), "a") as calls:
-    calls.write(name + " " + module + "\\n")
-print(json.dumps(answers.get(module) or {{"changed": True, "actions": [], "domain": None, "pending": False}}))
-"""
-
-
-def answering(place, answers):
-    """Make nodes answer: what each module returns, by node; a module that is not named succeeds."""
-    hosts = json.loads((place / "hosts.json").read_text())
-    for node, answer in answers.items():
-        (place / node).write_text(NODE.format(python=sys.executable))
-        (place / node).chmod(0o700)
-        (place / (node + ".json")).write_text(json.dumps(answer))
-        hosts["gantry_nodes"]["hosts"][node].update(
-            ansible_connection="local", ansible_python_interpreter=str(place / node), ansible_pipelining=False)
-    (place / "hosts.json").write_text(json.dumps(hosts))
-
-
-def info(observation):
-    """What node_info returns on that node."""
-    return {"node_info": {"changed": False, "node_info": observation["node_info"]}}
+def answer(place, *observations, **more):
+    """Make the observed nodes answer; ``more`` is what other modules return on the first of them."""
+    for number, observation in enumerate(observations):
+        seen = {"node_info": {"changed": False, "node_info": observation["node_info"]}}
+        place.answer(observation["node"], **seen, **({} if number else more))
 
 
 def test_the_playbook_restarts_and_reports(place):
     """Both guests have crashed: both are started, through the verb's own steps; the second run finds them running."""
     off = dict(CRASHED, web2=("shutoff", "destroyed"))
-    answering(place, {"node1": info(observed("node1", off)), "node2": info(observed("node2")), "node3": info(observed("node3"))})
-    watch = ROOT / "playbooks" / "cluster_watch.yml"
-    code, text = playbook(place, watch, "--check")
+    answer(place, observed("node1", off), observed("node2"), observed("node3"))
+    code, text = place.play(WATCH, "--check")
     assert code == 0 and text.count("start: predicted") == 2, text
-    code, text = playbook(place, watch)
+    code, text = place.play(WATCH)
     assert code == 0 and text.count("start: done") == 2 and "WARNING" not in text, text
-    calls = (place / "calls").read_text().split("\n")
+    calls = place.calls()
     assert calls.count("node1 node_info") == 2 and calls.count("node2 domain") == 4, "one look a run; standby and start"
     assert [entry["verb"] for entry in state_of(place).operations()][-2:] == ["start", "start"]
     assert state_of(place).locks() == {}
-    answering(place, {"node1": info(observed("node1", RUNNING))})
-    code, text = playbook(place, watch)
+    answer(place, observed("node1", RUNNING))
+    code, text = place.play(WATCH)
     assert code == 0 and "All is as it should be" in text and "changed=1" not in text, text
 
 
 def test_a_failing_instance_does_not_stop_the_others(place):
     off = dict(CRASHED, web2=("shutoff", "crashed"))
-    broken = dict(info(observed("node1", off)), domain={"failed": True, "msg": "no such bridge"})
-    answering(place, {"node1": broken, "node2": info(observed("node2")), "node3": info(observed("node3"))})
+    answer(place, observed("node1", off), observed("node2"), observed("node3"), domain={"failed": True, "msg": "no such bridge"})
     state = state_of(place)
     state.begin("web1", "stop")
-    code, text = playbook(place, ROOT / "playbooks" / "cluster_watch.yml")
+    code, text = place.play(WATCH)
     assert code == 2 and "start: failed" in text and "no such bridge" in text and "stop works on it" in text, text
     assert state.watch_history()[0]["instances"]["uuid-of-web2"]["start"]["tries"] == 1
     assert list(state.locks()) == ["web1"], "the failed start is unlocked, the other run keeps its lock"
@@ -274,18 +224,17 @@ def test_the_playbook_fails_over_only_with_proof(place):
         resource["connection"] = "Connecting"
     other["node_info"].update(memory_free_mib=1000, bridges=[])
     other["node_info"]["libvirt"].update(machine_list=["pc"], domain_types=["qemu"])
-    answering(place, {"node2": info(other), "node3": info(observed("node3"))})
+    answer(place, other, observed("node3"))
     words = ["-e", "gantry_watch_failover=true", "-e", "gantry_watch_unreachable_runs=1"]
-    code, text = playbook(place, ROOT / "playbooks" / "cluster_watch.yml", *words)
+    code, text = place.play(WATCH, *words)
     assert code == 2 and text.count("failover: failed") == 2 and "could not be proven off" in text, text
-    assert "node2 domain" not in (place / "calls").read_text(), "nothing was started without proof"
+    assert "node2 domain" not in place.calls(), "nothing was started without proof"
     assert state_of(place).instance("web1")["primary"] == "node1"
     # a fence device that answers "off"
-    (place / "fence").write_text("#!/bin/sh\nexit 2\n")
-    (place / "fence").chmod(0o700)
-    hosts = json.loads((place / "hosts.json").read_text())
-    hosts["gantry_nodes"]["hosts"]["node1"]["gantry_fence"] = [{"agent": str(place / "fence"), "options": {}}]
-    (place / "hosts.json").write_text(json.dumps(hosts))
-    code, text = playbook(place, ROOT / "playbooks" / "cluster_watch.yml", *words, "-e", "gantry_watch_backoff=0")
+    fence = place.folder / "fence"
+    fence.write_text("#!/bin/sh\nexit 2\n", encoding="utf-8")
+    fence.chmod(0o700)
+    place.hosts["node1"]["gantry_fence"] = [{"agent": str(fence), "options": {}}]
+    code, text = place.play(WATCH, *words, "-e", "gantry_watch_backoff=0")
     assert code == 0 and text.count("failover: done") == 2, text
     assert {record["primary"] for record in state_of(place).instances().values()} == {"node2"}
