@@ -35,8 +35,7 @@ class ActionModule(ControllerAction):
             "nodes": content["nodes"], "instances": content["instances"], "observations": arguments["observations"],
             "locks": self._with_liveness({**content["locks"], **state.locks()}),
             "fenced": [name for name in content["nodes"] if self._fenced(name)],
-            "moved": [name for name, record in content["instances"].items()
-                      if now.get(name, {}).get("generation") != record["generation"]],
+            "moved": [name for name, record in content["instances"].items() if now.get(name) != record],
         }
         decided = watch.decide(seen, before, settings, time.time())
         after = decided.pop("history")

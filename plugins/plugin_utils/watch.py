@@ -195,12 +195,12 @@ class _Instance:
         lock, pending = self.seen["locks"].get(record["name"]), record.get("pending")
         if lock and lock.get("liveness") != "dead":
             self.note(INFO, "left alone: %s works on it (operation %s)" % (lock["verb"], lock["operation"]))
+        elif record["name"] in self.seen["moved"]:
+            self.note(INFO, "left alone: another run acted on it during this one")
         elif pending:
             self.note(WARNING, "left alone: %s was interrupted; run instance_%s for it again" % (pending["verb"], pending["verb"]))
         elif record["status"] != "ready":
             self.note(WARNING, "left alone: its status is %s" % record["status"])
-        elif record["name"] in self.seen["moved"]:
-            self.note(INFO, "left alone: another run acted on it during this one")
         else:
             return False
         return True

@@ -21,6 +21,8 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import ope
 
 RECOVER = PLAYBOOKS / "cluster_recover.yml"
 NAME = ("-e", "gantry_cluster_name=test.example.com")
+OWN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6VMC1cp32Teynkeg8Mu+D1qf2IoH9BMgBl3b7ZxNtl"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDeBNXguVA5XJJchjLoin6pwwL/68SwHomnsmfnie7Nj"
 NODES = {"node1": "10.0.0.1", "node2": "10.0.0.2"}
 
 
@@ -196,12 +198,12 @@ def test_what_a_node_holds_is_read(tmp_path, monkeypatch):
     (root / "etc/drbd.d/web1-disk0.res").write_text(resource_file.render(record["disks"][0], secret, "uuid-of-web1"))
     (root / "etc/drbd.d/foreign.res").write_text('resource "foreign" { net { shared-secret "theirs"; } }\n')
     (root / "etc/drbd.d/broken.res").write_text('# gantry.instance=uuid-of-web9\nresource "broken" { net { shared-secret "%s\n' % secret)
-    (root / "etc/gantry/migration/id_ed25519.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6VMC1cp32Teynkeg8Mu+D1qf2IoH9BMgBl3b7ZxNtl node1\n")
-    (root / "etc/ssh/ssh_host_ed25519_key.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDeBNXguVA5XJJchjLoin6pwwL/68SwHomnsmfnie7Nj root\n")
+    (root / "etc/gantry/migration/id_ed25519.pub").write_text(OWN_KEY + " node1\n")
+    (root / "etc/ssh/ssh_host_ed25519_key.pub").write_text(HOST_KEY + " root\n")
     monkeypatch.setattr(node_memory.node_facts, "collect", lambda *_args, **_more: {"records": generation.load_all(str(tmp_path / "no"))})
     memory = node_memory.collect(Executor(), None, 5, Files(str(root)))
-    assert memory["migration_public_key"] == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6VMC1cp32Teynkeg8Mu+D1qf2IoH9BMgBl3b7ZxNtl"
-    assert memory["ssh_host_keys"] == ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDeBNXguVA5XJJchjLoin6pwwL/68SwHomnsmfnie7Nj"]
+    assert memory["migration_public_key"] == OWN_KEY
+    assert memory["ssh_host_keys"] == [HOST_KEY]
     assert sorted(memory["resource_secrets"]) == ["broken", "web1-disk0"], "foreign secrets are none of ours"
     entry = memory["resource_secrets"]["web1-disk0"]
     assert entry["secret"] == secret and entry["uuid"] == "uuid-of-web1"

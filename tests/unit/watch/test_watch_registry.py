@@ -17,6 +17,7 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import ope
 
 WATCH = PLAYBOOKS / "cluster_watch.yml"
 
+
 @pytest.fixture(name="place")
 def _place(tmp_path):
     """Three nodes that do not answer, and a registry with two instances."""
@@ -104,6 +105,19 @@ def test_a_living_run_is_left_alone(place):
     state_of(place).begin("web1", "migrate")
     answer = decide(place, [observed("node1", CRASHED), observed("node2"), observed("node3")])
     assert answer["decided"]["todo"] == [] and "migrate works on it" in answer["report"]["table"]
+
+
+def test_a_run_that_ended_meanwhile_is_seen(place):
+    state = state_of(place)
+    operation = state.begin("web1", "stop")
+    content = {"nodes": state.nodes(), "instances": state.instances(), "locks": state.locks()}
+    state.end(operation, "done", {"admin_state": "down"})
+    plugin = action(watch_decide, place)
+    plugin._with_liveness = lambda locks: {name: dict(lock, liveness="dead") for name, lock in locks.items()}
+    arguments = {key: value["default"] for key, value in watch_decide.ActionModule.SPEC.items() if "default" in value}
+    decided = plugin.act(dict(arguments, content=content, observations=[
+        observed("node1", {"web1": ("shutoff", "shutdown"), "web2": ("running", "booted")}), observed("node2"), observed("node3")]))
+    assert [note["why"] for note in decided["actions"]] == ["left alone: another run acted on it during this one"]
 
 
 def test_only_a_node_with_a_fence_device_is_failed_over_from(place):
