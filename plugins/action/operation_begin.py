@@ -16,12 +16,14 @@ class ActionModule(ControllerAction):
         "verb": {"type": "str", "required": True},
         "params": {"type": "dict", "default": {}},
         "plan": {"type": "dict"},
+        "after": {"type": "int"},
     }
 
     def act(self, arguments):
         """Return the operation."""
         name = arguments["name"] or self.host
-        operation = self.state().begin(name, arguments["verb"], arguments["params"], arguments["plan"], self.check_mode)
+        operation = self.state().begin(
+            name, arguments["verb"], arguments["params"], arguments["plan"], self.check_mode, after=arguments["after"])
         record = operation["instance"]
         return dict(
             operation, changed=False, primary=record["primary"], secondary=record["secondary"],

@@ -64,6 +64,11 @@ options:
         instance's name and C(record).
       - It is not used when the instance has a record already.
     type: dict
+  after:
+    description:
+      - The instance's generation as it was seen when this operation was decided on. When another operation has begun
+        since, this one is refused. Without it, none is compared.
+    type: int
 seealso:
   - module: gantry.cluster.operation_decide
   - module: gantry.cluster.operation_end
@@ -218,7 +223,7 @@ dry:
 error:
   description:
     - Why the step was refused, part by part. Its C(code) is for example V(unknown_instance), V(locked),
-      V(interrupted), V(mac_taken), V(no_cluster) or V(no_registry).
+      V(interrupted), V(overtaken), V(mac_taken), V(no_cluster) or V(no_registry).
   returned: failure
   type: dict
   sample:

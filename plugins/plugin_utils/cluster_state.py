@@ -13,6 +13,7 @@ import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, run_owner
+from ansible_collections.gantry.cluster.plugins.plugin_utils.recover import numbers
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import (
     Delete,
     KeyAbsent,
@@ -24,6 +25,8 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base impor
 LOCK_TTL = 1800
 #: Tries of an optimistic transaction before giving up.
 _TRIES = 50
+#: Writes of one transaction, below the registry's own limit.
+_WRITES = 100
 
 SCHEMA = 1
 DEFAULTS = {"mac_prefix": "52:54:00", "schema": SCHEMA}
@@ -152,6 +155,48 @@ class ClusterState:
         entry = self.registry.get("allocations")
         return entry.value if entry else allocation.empty()
 
+    def content(self):
+        """What :func:`recover.merge` compares with: ``instances`` by name and ``allocations`` (None: none yet)."""
+        allocations = self.registry.get("allocations")
+        return {"instances": self.instances(), "allocations": allocations.value if allocations else None}
+
+    def restore(self, record, disk_secrets):
+        """Write a recovered record, with its numbers and secrets; never over anything that is there.
+
+        :param disk_secrets: the DRBD secrets by disk index.
+        :raises GantryError: the name is taken, or a number is another instance's.
+        """
+        _retry(lambda: self._try_restore(record, disk_secrets), "Restoring instance %s" % record["name"])
+
+    def _try_restore(self, record, disk_secrets):
+        name, uuid = record["name"], record["uuid"]
+        allocations = self.registry.get("allocations")
+        table = {kind: dict(held) for kind, held in (allocations.value if allocations else allocation.empty()).items()}
+        for kind, number, owner in numbers(record):
+            holder = table[kind].setdefault(number, owner)
+            if holder.split("/")[0] != uuid:
+                raise GantryError(
+                    "Instance %s cannot be restored" % name, found="%s %s is held by %s" % (kind, number, holder),
+                    expected="a number of its own", mend="remove one of both instances", code="number_taken",
+                )
+        if self.registry.get(instance_key(name)) is not None:
+            raise GantryError("Instance %s is in the registry already" % name, mend="run the same command again", code="duplicate")
+        now = self.clock()
+        operation_id = "%017d-%s" % (int(now * 1000), secrets.token_hex(4))
+        writes = [
+            Put(instance_key(name), record), Put("allocations", table),
+            Put("operations/" + operation_id, {
+                "id": operation_id, "verb": "recover", "name": name, "uuid": uuid, "generation": record["generation"],
+                "owner": self.run, "started": now, "ended": now, "state": "done", "params": {}, "reason": None}),
+        ]
+        if disk_secrets:
+            writes.append(Put("secrets/" + uuid, disk_secrets))
+        guards = [
+            KeyAbsent(instance_key(name)), KeyAbsent(lock_key(name)), KeyAbsent("secrets/" + uuid),
+            ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"),
+        ]
+        return True if self.registry.transaction(guards, writes).succeeded else None
+
     def locks(self):
         """All instance locks by instance name."""
         prefix = "locks/instance/"
@@ -162,20 +207,72 @@ class ClusterState:
         found = [entry.value for entry in self._entries("operations/")]
         return found[-limit:] if limit else found
 
+    # -- the watcher ------------------------------------------------------------------------------------------
+
+    def watch_history(self):
+        """What the watcher's earlier runs kept: ``{"instances": {uuid: {...}}, "nodes": {name: {...}}}`` and its revisions.
+
+        :returns: the history, and the key's revision of each entry for :meth:`put_watch_history`.
+        """
+        history, revisions = {"instances": {}, "nodes": {}}, {}
+        for kind, kept in history.items():
+            for entry in self._entries("watch/%s/" % kind):
+                kept[entry.key.split("/", 2)[2]] = entry.value
+                revisions[entry.key] = entry.mod_revision
+        return history, revisions
+
+    def put_watch_history(self, before, revisions, after, check_mode=False):
+        """Replace the history that :meth:`watch_history` returned. Returns whether anything differed.
+
+        :raises GantryError: another watcher has written since, so what this one decided would be done twice.
+        """
+        changes = []
+        for kind in ("instances", "nodes"):
+            for name in sorted(set(before[kind]) | set(after[kind])):
+                if before[kind].get(name) != after[kind].get(name):
+                    changes.append(("watch/%s/%s" % (kind, name), after[kind].get(name)))
+        for start in range(0, 0 if check_mode else len(changes), _WRITES):
+            part = changes[start:start + _WRITES]
+            guards = [ModRevision(key, revisions[key]) if key in revisions else KeyAbsent(key) for key, _value in part]
+            writes = [Delete(key) if value is None else Put(key, value) for key, value in part]
+            if not self.registry.transaction(guards, writes).succeeded:
+                raise GantryError(
+                    "Another watcher is at work", found="it has changed the history since this one read it",
+                    expected="one watcher at a time", mend="nothing was done by this one; see that only one timer runs it",
+                    code="watched_twice",
+                )
+        return bool(changes)
+
+    def watch_pause(self):
+        """Until when the watcher rests, seconds since 1970; None when it does not, or no longer."""
+        entry = self.registry.get("watch/pause")
+        return entry.value["until"] if entry and entry.value["until"] > self.clock() else None
+
+    def put_watch_pause(self, until, check_mode=False):
+        """Let the watcher rest until then (None: work again). Returns (changed, before, after)."""
+        before = self.watch_pause()
+
+        def change(_value):
+            return {"until": until or 0, "by": self.run}
+        if until != before and not check_mode:
+            self.registry.update("watch/pause", change)
+        return until != before, before, until
+
     # -- operations -------------------------------------------------------------------------------------------
 
-    def begin(self, name, verb, params=None, plan=None, check_mode=False):
+    def begin(self, name, verb, params=None, plan=None, check_mode=False, after=None):
         """Lock an instance, raise its generation and write the intent down, all in one transaction.
 
         :param plan: for the verb ``add`` only: the planned record without numbers (see :meth:`_new_record`).
+        :param after: the generation that the caller has seen; refused when another operation has begun since. None: any.
         :returns: the operation: id, verb, generation, instance (record), params, resumed (what an interrupted
             run of the same verb had begun, or None).
         :raises GantryError: unknown instance, locked by a living run, or another verb was interrupted on it.
         """
-        return _retry(lambda: self._try_begin(name, verb, params or {}, plan, check_mode),
+        return _retry(lambda: self._try_begin(name, verb, params or {}, plan, check_mode, after),
                       "Locking instance %s" % name)
 
-    def _try_begin(self, name, verb, params, plan, check_mode):
+    def _try_begin(self, name, verb, params, plan, check_mode, after):
         entry = self.registry.get(instance_key(name))
         lock = self.registry.get(lock_key(name))
         if entry is None and plan is None:
@@ -188,6 +285,7 @@ class ClusterState:
         record = dict(entry.value) if entry else None
         pending = record.get("pending") if record else None
         _refuse_other_verb(name, verb, pending)
+        _refuse_overtaken(name, record, after)
         allocations = self.registry.get("allocations")
         writes = []
         guards = [
@@ -369,6 +467,17 @@ def _refuse_other_verb(name, verb, pending):
         expected="no unfinished operation",
         mend="run instance_%s for %s again: it finishes what was begun or goes back" % (pending["verb"], name),
         code="interrupted",
+    )
+
+
+def _refuse_overtaken(name, record, after):
+    """Who decided on what was seen must not act on what has become of it since."""
+    if after is None or record is None or record["generation"] == after:
+        return
+    raise GantryError(
+        "Another operation was begun on instance %s meanwhile" % name, found="generation %d" % record["generation"],
+        expected="generation %d, as it was when this was decided" % after,
+        mend="nothing was done; run the same command again, and it decides anew", code="overtaken",
     )
 
 

@@ -71,13 +71,16 @@ def failover(record, picture, params):
     and there is a fence device) or nothing.
 
     :param params: ``target``, ``dead_node`` (the operator's word), ``fenced`` (proof read back from the fence device),
-        ``can_fence`` (a fence device is configured for the primary), ``waited`` (DRBD had the time to notice a death: the
-        connection of a node whose power was cut just now looks alive for some seconds; ``do`` is wait before that).
+        ``can_fence`` (a fence device is configured for the primary), ``only_silent`` (not from a node that answers),
+        ``waited`` (DRBD had the time to notice a death: the connection of a node whose power was cut just now looks alive for
+        some seconds; ``do`` is wait before that).
     """
     guards.refuse_twice(record, picture)
     dead_node = params.get("dead_node")
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     source = picture["owner"] or record["primary"]
+    if params.get("only_silent") and picture["nodes"][source]["reachable"]:
+        return guards.nothing("node %s answers" % source, source=source, target=source)
     if dead_node and dead_node != source:
         return guards.nothing("its primary is %s, not %s" % (source, dead_node), source=source, target=source)
     wanted = params.get("target")
