@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: cluster_verify
 author:
   - The gantry.cluster team (@gantry-cluster)
-version_added: 1.1.0
+version_added: 1.0.0
 short_description: Whether the cluster is as it should be
 description:
   - Lays what the registry holds beside what the nodes show, and reports everything that is not as it should be. The page

@@ -26,7 +26,7 @@ def migrate(record, picture, params):
             return guards.nothing("it is on %s already" % record["primary"], source=record["primary"], target=record["primary"])
         guards.target(record, picture, record["primary"], params.get("target"))
         guards.refuse(record, "cannot migrate", "disk template %s" % record["disk_template"], "drbd",
-                "only mirrored instances migrate", "not_mirrored")
+                      "only mirrored instances migrate", "not_mirrored")
     guards.need_libvirt(record, picture, nodes)
     if picture["waiting"] or len(picture["alive"]) > 1:
         return _go_on(nodes, picture, params)
@@ -36,7 +36,7 @@ def migrate(record, picture, params):
         if target and target == record["primary"] and record["admin_state"] == "down":
             return guards.nothing("it is stopped and %s is its primary already" % target, source=target, target=target)
         guards.refuse(record, "does not run, so it cannot migrate live", "no running guest on %s" % " or ".join(nodes), "a running guest",
-                "start it with instance_start, or move it stopped with instance_failover", "not_running")
+                      "start it with instance_start, or move it stopped with instance_failover", "not_running")
     target = guards.target(record, picture, owner, params.get("target"))
     if owner == target:
         dirty = picture["windows"] or any(disk["primaries"] != [owner] for disk in picture["disks"])
@@ -47,7 +47,7 @@ def migrate(record, picture, params):
     state = picture["nodes"][owner]["state"]
     if state != "running" and not picture["nodes"][owner]["job"]:
         guards.refuse(record, "is %s, so it cannot migrate" % state, picture["nodes"][owner]["reason"], "a running guest",
-                "on %s: virsh resume %s" % (owner, record["name"]), "not_running")
+                      "on %s: virsh resume %s" % (owner, record["name"]), "not_running")
     guards.need_redundant(record, picture)
     guards.need_room(record, picture, target)
     guards.need_hardware(record, picture, target)
@@ -89,12 +89,12 @@ def failover(record, picture, params):
     target = guards.target(record, picture, source, wanted)
     if record["disk_template"] == "plain":
         guards.refuse(record, "cannot fail over", "disk template plain on %s" % source, "drbd", "only mirrored instances fail over",
-                "not_mirrored")
+                      "not_mirrored")
     there, here = picture["nodes"][target], picture["nodes"][source]
     if not there["reachable"] or not there["libvirt"]:
         guards.refuse(record, "cannot fail over: node %s, where it would go, does not answer" % target, there["error"],
-                "an answer over SSH and of libvirtd", "repair %s; the disks have no other copy" % target,
-                "libvirt_down" if there["reachable"] else "unreachable")
+                      "an answer over SSH and of libvirtd", "repair %s; the disks have no other copy" % target,
+                      "libvirt_down" if there["reachable"] else "unreachable")
     guards.need_good_copy(record, picture, target)
     guards.need_hardware(record, picture, target)
     if record["admin_state"] == "up":
@@ -107,12 +107,14 @@ def failover(record, picture, params):
     if here["reachable"] and here["libvirt"]:
         if dead_node:
             guards.refuse(record, "is not failed over: node %s is not dead" % source, "it answers over SSH and its libvirtd runs",
-                    "a dead node", "leave gantry_dead_node out for a planned failover", "node_alive")
+                          "a dead node", "leave gantry_dead_node out for a planned failover", "node_alive")
         for disk in picture["disks"]:
             if disk["verdict"] not in (views.REDUNDANT, views.SYNCING):
                 guards.refuse(record, "cannot fail over: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
-                        "connected, and up to date on %s" % target, "bring the disks up with instance_start", "not_redundant")
+                              "connected, and up to date on %s" % target, "bring the disks up with instance_start", "not_redundant")
         return dict(decision, do="planned", why="from %s to %s" % (source, target))
+    if params.get("can_fence"):
+        return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source)
     if dead_node and not here["reachable"]:
         connected = [disk["index"] for disk in picture["disks"]
                      if (there["resources"].get(disk["name"]) or {}).get("connection") == "Connected"]
@@ -120,16 +122,14 @@ def failover(record, picture, params):
             return dict(decision, do="wait", why="DRBD has not noticed yet that node %s is dead" % source)
         if connected:
             guards.refuse(record, "is not failed over: node %s is not dead" % source,
-                    "the DRBD connection of disk %s to it is up" % connected[0], "no connection",
-                    "cut its power, then run the same command again", "node_alive")
+                          "the DRBD connection of disk %s to it is up" % connected[0], "no connection",
+                          "cut its power, then run the same command again", "node_alive")
         return dict(decision, do="dead", why="the operator says that node %s is dead" % source)
-    if params.get("can_fence"):
-        return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source)
     guards.refuse(record, "is not failed over: node %s is only unreachable" % source if not here["reachable"]
-            else "is not failed over: libvirtd on node %s does not answer" % source,
-            here["error"] or "no answer", "proof that the node is off",
-            "configure gantry_fence for %s; or cut its power yourself and say so with -e gantry_dead_node=%s" % (source, source),
-            "no_proof")
+                  else "is not failed over: libvirtd on node %s does not answer" % source,
+                  here["error"] or "no answer", "proof that the node is off",
+                  "configure gantry_fence for %s; or cut its power yourself and say so with -e gantry_dead_node=%s" % (source, source),
+                  "no_proof")
     return None
 
 
@@ -139,8 +139,8 @@ def remove(record, picture, params):
     if unknown:
         node = picture["nodes"][unknown[0]]
         guards.refuse(record, "cannot be removed: node %s cannot be asked" % unknown[0], node["error"] or "no answer",
-                "every node that holds a part of it answers", "repair the node, or say that it is dead with "
-                "-e gantry_dead_node=%s (what is on it must then be wiped by hand before it comes back)" % unknown[0], "unreachable")
+                      "every node that holds a part of it answers", "repair the node, or say that it is dead with "
+                      "-e gantry_dead_node=%s (what is on it must then be wiped by hand before it comes back)" % unknown[0], "unreachable")
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     return {
         "do": "remove", "why": "remove the guest and its disks",

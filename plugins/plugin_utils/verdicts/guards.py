@@ -30,8 +30,8 @@ def in_migration(picture):
 def refuse_waiting(record, picture, verb):
     for name in picture["waiting"]:
         refuse(record, "cannot be %s: a copy of it waits, paused, on node %s" % (verb, name),
-                "it arrived there by a migration that was cut off and never ran", "no unfinished migration",
-                "run instance_migrate for it again; where the source is lost, instance_failover", "in_migration")
+               "it arrived there by a migration that was cut off and never ran", "no unfinished migration",
+               "run instance_migrate for it again; where the source is lost, instance_failover", "in_migration")
 
 
 def refuse_twice(record, picture):
@@ -48,51 +48,51 @@ def need_libvirt(record, picture, names):
         node = picture["nodes"].get(name)
         if node is None or not node["reachable"]:
             refuse(record, "cannot be moved: node %s does not answer" % name, node["error"] if node else "no observation",
-                    "an answer over SSH", "repair the node or the link; if the node is dead, run instance_failover "
-                    "with -e gantry_dead_node=%s" % name, "unreachable")
+                   "an answer over SSH", "repair the node or the link; if the node is dead, run instance_failover "
+                   "with -e gantry_dead_node=%s" % name, "unreachable")
         if not node["libvirt"]:
             refuse(record, "cannot be moved: libvirtd on node %s does not answer" % name, node["error"], "a running libvirtd",
-                    "on %s: systemctl restart libvirtd" % name, "libvirt_down")
+                   "on %s: systemctl restart libvirtd" % name, "libvirt_down")
 
 
 def need_redundant(record, picture):
     for disk in picture["disks"]:
         if disk["verdict"] != views.REDUNDANT:
             refuse(record, "cannot migrate: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
-                    "Connected and UpToDate on both nodes",
-                    "wait for the sync to end, or bring the disks up with instance_start", "not_redundant")
+                   "Connected and UpToDate on both nodes",
+                   "wait for the sync to end, or bring the disks up with instance_start", "not_redundant")
 
 
 def need_room(record, picture, target):
     free = picture["nodes"][target]["memory_free_mib"]
     if free is not None and free < record["memory_mib"]:
         refuse(record, "does not fit on node %s" % target, "%d MiB of memory free" % free, "%d MiB" % record["memory_mib"],
-                "move another instance away first", "no_space")
+               "move another instance away first", "no_space")
 
 
 def need_hardware(record, picture, target):
     node = picture["nodes"][target]
     if node["machines"] and record["machine"] not in node["machines"]:
         refuse(record, "cannot run on node %s" % target, "its QEMU has no machine type %s" % record["machine"],
-                "the machine type the instance is pinned to", "upgrade QEMU on %s" % target, "no_machine_type")
+               "the machine type the instance is pinned to", "upgrade QEMU on %s" % target, "no_machine_type")
     if record["domain_type"] not in node["domain_types"]:
         refuse(record, "cannot run on node %s" % target, "domain types %s" % ", ".join(node["domain_types"]),
-                record["domain_type"], "enable hardware virtualisation on %s" % target, "no_domain_type")
+               record["domain_type"], "enable hardware virtualisation on %s" % target, "no_domain_type")
     for nic in record["nics"]:
         if nic["bridge"] not in (node["bridges"] or []):
             refuse(record, "cannot run on node %s" % target, "no bridge %s" % nic["bridge"], "the bridge of NIC %d" % nic["index"],
-                    "create the bridge on %s" % target, "no_bridge")
+                   "create the bridge on %s" % target, "no_bridge")
 
 
 def target(record, picture, source, wanted):
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     if wanted and wanted not in nodes:
         refuse(record, "cannot go to node %s" % wanted, "its disks are on %s" % " and ".join(nodes), "one of these nodes",
-                "choose %s" % " or ".join(nodes), "no_disks_there")
+               "choose %s" % " or ".join(nodes), "no_disks_there")
     others = [name for name in nodes if name != source]
     if not others:
         refuse(record, "has only one node", "disk template %s on %s" % (record["disk_template"], source),
-                "a mirrored disk template", "use the disk template drbd", "not_mirrored")
+               "a mirrored disk template", "use the disk template drbd", "not_mirrored")
     return wanted or others[0]
 
 
@@ -100,8 +100,8 @@ def need_good_copy(record, picture, target):
     for disk in picture["disks"]:
         if target not in disk["good"]:
             refuse(record, "cannot start on node %s: its copy of disk %d is not up to date" % (target, disk["index"]),
-                    disk["detail"], "UpToDate on %s" % target,
-                    "bring the other node back, or let the sync finish first", "not_up_to_date")
+                   disk["detail"], "UpToDate on %s" % target,
+                   "bring the other node back, or let the sync finish first", "not_up_to_date")
         if disk["verdict"] == views.SPLIT_BRAIN:
             refuse(record, "has a split brain on disk %d" % disk["index"], disk["detail"], "one history",
-                    "decide which copy to give up before moving the instance", "split_brain")
+                   "decide which copy to give up before moving the instance", "split_brain")

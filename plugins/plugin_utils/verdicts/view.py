@@ -118,10 +118,11 @@ def _drbd_word(sides, seen, result):
         return SPLIT_BRAIN
     if not result["good"]:
         return STALE
-    if len(result["good"]) == len(sides) and all(_connected(side) for side in seen.values()):
-        if all((side.get("out_of_sync_kib") or 0) == 0 for side in seen.values()):
-            return REDUNDANT
-    if any(_connected(side) and (side.get("sync_percent") is not None or _local(side) == "Inconsistent"
+    # a side that is connected knows the other one too, even where that node does not answer us
+    if all(_connected(side) and _local(side) == "UpToDate" and side.get("peer_disk") == "UpToDate"
+           and not side.get("out_of_sync_kib") for side in seen.values()):
+        return REDUNDANT
+    if any(_connected(side) and (side.get("sync_percent") not in (None, 100.0) or _local(side) == "Inconsistent"
                                  or side.get("peer_disk") == "Inconsistent") for side in seen.values() if side):
         return SYNCING
     return DEGRADED
