@@ -4,7 +4,8 @@
 #   . script/lib/setup.sh
 #   gantry_setup
 #
-# installs the host packages of script/lib/ and lab/, makes .venv and the link that makes the checkout importable.
+# installs the host packages of script/lib/ and lab/, makes .venv and the link that makes the checkout importable. With the
+# word "lab" the tools that only tests compare with are left out.
 # Afterwards .venv/bin is first in PATH and ansible.cfg of the checkout is in force. Nothing is done twice: with
 # everything in place it takes a fraction of a second.
 
@@ -116,7 +117,10 @@ gantry_link() {
 
 gantry_setup() {
     # The lab's too: the test guest runs in QEMU even in the fast tests.
-    gantry_host_packages "$GANTRY_ROOT/script/lib/host-packages.txt" "$GANTRY_ROOT/lab/host-packages.txt"
+    local lists=("$GANTRY_ROOT/script/lib/host-packages.txt" "$GANTRY_ROOT/lab/host-packages.txt")
+    # The tools that tests compare ours with are no part of a demo.
+    if [ "${1-}" != lab ]; then lists+=("$GANTRY_ROOT/script/lib/oracle-packages.txt"); fi
+    gantry_host_packages "${lists[@]}"
     mkdir -p "$GANTRY_ROOT/.cache"
     # Two commands started at once make one .venv.
     exec 9>"$GANTRY_ROOT/.cache/setup.lock"

@@ -189,7 +189,7 @@ def test_every_dependency_is_explained():
     for line in (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines():
         found = re.match(r"[A-Za-z0-9_.-]+", line)
         wanted += [found.group()] if found else []
-    for file in ("script/lib/host-packages.txt", "lab/host-packages.txt"):
+    for file in ("script/lib/host-packages.txt", "script/lib/oracle-packages.txt", "lab/host-packages.txt"):
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
             name = line.split("#")[0].strip()
             wanted += [name] if name else []
