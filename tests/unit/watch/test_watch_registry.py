@@ -65,7 +65,10 @@ def decide(place, observations, check_mode=False):
 def observed(node, states=None, boot="boot-1"):
     """A node that answers; ``states`` are the domains' (state, reason) by name."""
     role = "Primary" if states else "Secondary"
-    resources = {name + "-disk0": {"role": role, "connection": "Connected", "volumes": [{"disk": "UpToDate"}]} for name in ("web1", "web2")}
+    resources = {
+        name + "-disk0": {"role": role, "connection": "Connected", "peer_disk": "UpToDate", "volumes": [{"disk": "UpToDate"}]}
+        for name in ("web1", "web2")
+    }
     domains = [{"name": name, "uuid": "uuid-of-" + name, "state": state, "reason": reason}
                for name, (state, reason) in (states or {}).items()]
     return {"node": node, "reachable": True, "error": None, "node_info": {
@@ -124,7 +127,7 @@ def test_only_a_node_with_a_fence_device_is_failed_over_from(place):
     silent = {"node": "node1", "reachable": False, "error": "timed out", "node_info": None}
     other = observed("node2")
     for resource in other["node_info"]["drbd_resources"].values():
-        resource["connection"] = "Connecting"
+        resource.update(connection="Connecting", peer_disk="DUnknown")
     assert {action["do"] for action in decide(place, [silent, other, observed("node3")])["decided"]["todo"]} == {"failover"}
     del place.hosts["node1"]["gantry_fence"]
     answer = decide(place, [silent, other, observed("node3")])
@@ -220,7 +223,7 @@ def test_a_failing_instance_does_not_stop_the_others(place):
 def test_the_playbook_fails_over_only_with_proof(place):
     other = observed("node2")
     for resource in other["node_info"]["drbd_resources"].values():
-        resource["connection"] = "Connecting"
+        resource.update(connection="Connecting", peer_disk="DUnknown")
     other["node_info"].update(memory_free_mib=1000, bridges=[])
     other["node_info"]["libvirt"].update(machine_list=["pc"], domain_types=["qemu"])
     answer(place, other, observed("node3"))
