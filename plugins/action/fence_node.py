@@ -14,17 +14,18 @@ class ActionModule(ControllerAction):
 
     SPEC = {
         "node": {"type": "str", "required": True},
-        "methods": {"type": "list", "elements": "dict", "required": True, "options": {
-            "agent": {"type": "str", "required": True},
-            "options": {"type": "dict", "default": {}, "no_log": True},
-        }},
+        "methods": fencing.METHODS_SPEC,
+        "confirmed": {"type": "bool", "default": False},
     }
 
     def act(self, arguments):
-        """Return the proof. In check mode the device is only asked."""
+        """Return the proof. In check mode the devices are only asked."""
         node, methods = arguments["node"], arguments["methods"]
         if self.check_mode:
+            fencing.check_methods(node, methods)
             power = [fencing.status(method) for method in methods]
-            return {"changed": "off" not in power, "power": power, "fenced": False}
-        proof = fencing.power_off(node, methods)
-        return dict(proof, fenced=True, msg="node %s is off: %s says so" % (node, proof["method"]))
+            word = arguments["confirmed"] and any(method["agent"] == fencing.MANUAL for method in methods)
+            return {"changed": "off" not in power and not word, "power": power, "fenced": False}
+        proof = fencing.power_off(node, methods, confirmed=arguments["confirmed"])
+        who = "the operator" if proof["method"] == fencing.MANUAL else proof["method"]
+        return dict(proof, fenced=True, msg="node %s is off: %s says so" % (node, who))

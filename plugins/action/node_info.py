@@ -16,13 +16,19 @@ class ActionModule(NodeStep):
 
     MODULE = "gantry.cluster.node_info"
     DISKS = False
+    #: It is marked offline: asking it would only take the time until the connection is given up.
+    _offline = False
 
     def prepare(self, arguments, operation):
-        """Limit the detail to the operation's instance."""
+        """Limit the detail to the operation's instance. A node that is marked offline is not asked, unless it returns."""
+        record = self.state().nodes().get(self.node) or {}
+        self._offline = bool(record.get("offline")) and operation["params"].get("returning_node") != self.node
         arguments.setdefault("instances", [operation["instance"]["uuid"], operation["instance"]["name"]])
 
     def on_node(self, arguments):
         """Observe; say what was found and whether the node answered."""
+        if self._offline:
+            return {"changed": False, "node": self.node, "reachable": False, "error": "is marked offline", "node_info": None}
         asked = time.time()
         try:
             result = super().on_node(arguments)

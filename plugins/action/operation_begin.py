@@ -34,7 +34,8 @@ class ActionModule(ControllerAction):
     def _observe(self, operation):
         """The nodes whose state the decision needs: the instance's, those the verb names, and for a repair all."""
         record, params = operation["instance"], operation["params"]
-        names = [record["primary"], record["secondary"], params.get("new_node"), params.get("old_node")]
+        names = [record["primary"], record["secondary"], params.get("new_node"), params.get("old_node"),
+                 params.get("returning_node")]
         nodes = self.state().nodes() if len([name for name in names if name]) > 2 or operation["verb"] == "repair" else {}
         if operation["verb"] == "repair":
             names += sorted(name for name, node in nodes.items() if not node.get("offline"))

@@ -15,8 +15,9 @@ description:
   - Calls fence agents on the controller, as the standard fence-agents interface has them. Options go over the agent's
     standard input, so no password shows up in the process list.
   - That an agent said the node was switched off is not believed. Its action C(status) must answer "off".
-  - Methods are tried in order, each three times, each call for at most 60 seconds. The first one that proves the node
+  - Methods are tried in order, each as often and each call for as long as it says. The first one that proves the node
     off ends the step. It fails when none does.
+  - The values of secret options are left out of messages, whatever an agent prints.
   - A node that is off already is not switched.
 extends_documentation_fragment:
   - gantry.cluster.attributes
@@ -46,6 +47,7 @@ options:
       agent:
         description:
           - The fence agent, a program of the controller, such as V(fence_ipmilan) or its full path.
+          - V(manual) is no program. It proves the node off if O(confirmed) says so.
         type: str
         required: true
       options:
@@ -53,6 +55,21 @@ options:
           - The agent's options, as its C(--action=metadata) names them.
         type: dict
         default: {}
+      tries:
+        description:
+          - How often the agent is told to switch off, before the next method is tried.
+        type: int
+        default: 3
+      timeout:
+        description:
+          - How long one call of the agent may take, in seconds.
+        type: int
+        default: 60
+  confirmed:
+    description:
+      - The operator named this very node and says that it is off. Only the method V(manual) believes it.
+    type: bool
+    default: false
 requirements:
   - the fence agents that are named, on the controller (Debian package fence-agents)
 """

@@ -33,6 +33,8 @@ options:
     description:
       - The operation as RV(gantry.cluster.operation_begin#module:generation) and the rest of that module's result.
       - Limits O(instances) to the operation's instance, unless that is given.
+      - A node that the registry has marked offline is then not asked and counts as one that does not answer, unless it is the
+        operation's returning node.
     type: dict
   instances:
     description:

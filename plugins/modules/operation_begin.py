@@ -55,7 +55,8 @@ options:
     description:
       - What the operator asked for. It is kept with the intent, so that the run which finishes an interrupted
         operation knows it. Values that are none are left out then.
-      - The verbs know V(target), the wanted node, and V(dead_node), the node that the operator says is dead.
+      - The verbs know V(target), the wanted node, V(dead_node), the node that the operator says is dead, and V(returning_node), a
+        node that is marked offline and is asked all the same.
     type: dict
     default: {}
   plan:

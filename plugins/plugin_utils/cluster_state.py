@@ -42,6 +42,15 @@ def lock_key(name):
     return "locks/instance/" + name
 
 
+def nodes_of(record):
+    """Names of all nodes that hold a part of an instance, those of an interrupted operation too."""
+    params = (record.get("pending") or {}).get("params") or {}
+    names = {record.get("primary"), record.get("secondary"), params.get("new_node"), params.get("old_node")}
+    for disk in record.get("disks", []):
+        names.update(disk["nodes"])
+    return names - {None}
+
+
 def _retry(attempt, what):
     """Run an optimistic transaction until it succeeds; ``attempt`` returns None to be tried again."""
     for number in range(_TRIES):
@@ -128,6 +137,67 @@ class ClusterState:
             done = self.registry.transaction([guard], [Put(key, after)])
             return (True, before, after) if done.succeeded else None
         return _retry(attempt, "Registering node %s" % node["name"])
+
+    def modify_node(self, name, changes, guard=None, check_mode=False):
+        """Change fields of a node's record. Returns (changed, before, after).
+
+        :param changes: the fields and their new values.
+        :param guard: called with (before, after) right before each try to write; raises :class:`GantryError` to refuse.
+        """
+        key = "nodes/" + name
+
+        def attempt():
+            self.node(name)  # refuses an unknown one
+            entry = self.registry.get(key)
+            before = entry.value
+            after = dict(before, **changes)
+            if after == before:
+                return False, before, after
+            if guard:
+                guard(before, after)
+            if check_mode:
+                return True, before, after
+            done = self.registry.transaction([ModRevision(key, entry.mod_revision)], [Put(key, after)])
+            return (True, before, after) if done.succeeded else None
+        return _retry(attempt, "Changing node %s" % name)
+
+    def remove_node(self, name, check_mode=False):
+        """Take a node out. Returns (changed, its record or {}).
+
+        :raises GantryError: an instance is on it, or an interrupted operation has left a part of one there.
+        """
+        key = "nodes/" + name
+
+        def attempt():
+            entry = self.registry.get(key)
+            if entry is None:
+                return False, {}
+            allocations = self.registry.get("allocations")
+            self._refuse_holding(name)
+            if check_mode:
+                return True, entry.value
+            # an instance that is made meanwhile takes numbers
+            guards = [ModRevision(key, entry.mod_revision)]
+            guards.append(ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"))
+            if not self.registry.transaction(guards, [Delete(key)]).succeeded:
+                return None
+            try:
+                # one whose mirror began to come here meanwhile has written that down, or finds no such node now
+                self._refuse_holding(name)
+            except GantryError:
+                self.registry.transaction([KeyAbsent(key)], [Put(key, entry.value)])
+                raise
+            return True, entry.value
+        return _retry(attempt, "Removing node %s" % name)
+
+    def _refuse_holding(self, name):
+        holding = sorted(record["name"] for record in self.instances().values() if name in nodes_of(record))
+        if holding:
+            raise GantryError(
+                "Node %s cannot be removed: it holds instances" % name, found=", ".join(holding), expected="an empty node",
+                mend="empty it with node_evacuate -e gantry_node_name=%s; what has its only copy there goes with instance_remove"
+                % name, code="node_in_use",
+            )
 
     # -- instances --------------------------------------------------------------------------------------------
 

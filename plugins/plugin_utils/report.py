@@ -142,3 +142,37 @@ def node_table(rows):
         [[row["name"], row["state"], row["address"], of(row["memory_free_mib"], row["memory_total_mib"]),
           of(row["disk_free_mib"], row["disk_total_mib"]), len(row["primaries"]), len(row["secondaries"]),
           row["libvirt"] or "-", row["qemu"] or "-", row["drbd"] or "-"] for row in rows])
+
+
+def node_plan_table(plan):
+    """The plan of a verb on a node as a table."""
+    return table(["INSTANCE", "PLAN", "LEFT BECAUSE"], [
+        [entry["name"], entry["why"], entry["left"] or ""] for entry in plan["instances"]])
+
+
+def node_outcome(plan, ends):
+    """What became of a plan: a list of ``{"name", "outcome": done | unchanged | left | lost, "detail"}``.
+
+    :param ends: by instance ``done`` (all its steps were taken) and ``failure`` (the reason of the step that failed).
+    """
+    rows = []
+    for entry in plan["instances"]:
+        end = ends.get(entry["name"]) or {}
+        if end.get("failure"):
+            outcome, detail = "left", end["failure"]
+        elif entry["steps"] and not end.get("done"):
+            outcome, detail = "left", "its steps were not taken"
+        elif entry["left"]:
+            # a part may have been done: a primary moved whose mirror has no place to go
+            outcome, detail = "left", (entry["why"] + ", but " if entry["steps"] else "") + entry["left"]
+        elif entry["lost"]:
+            outcome, detail = "lost", entry["why"]
+        else:
+            outcome, detail = "done" if entry["steps"] else "unchanged", entry["why"]
+        rows.append({"name": entry["name"], "outcome": outcome, "detail": " ".join(str(detail).split())})
+    return rows
+
+
+def outcome_table(rows):
+    """What became of each instance as a table."""
+    return table(["INSTANCE", "OUTCOME", "DETAIL"], [[row["name"], row["outcome"], row["detail"]] for row in rows])

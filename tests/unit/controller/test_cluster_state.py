@@ -213,3 +213,50 @@ def test_a_node_keeps_what_is_not_given_again(url):
     assert mine.put_node({"name": "node1", "address": "10.0.0.1"})[0] is False
     changed, before, after = mine.put_node({"name": "node1", "address": "10.0.0.2"})
     assert changed and before["tags"] == after["tags"] == ["ssd"]
+
+
+def register(url, *names):
+    """Nodes in the registry."""
+    for name in names:
+        state(url).put_node({"name": name, "hostname": name, "address": "10.0.0.1", "vg": "gantry"})
+
+
+def test_a_node_that_holds_an_instance_is_not_removed(url):
+    register(url, "node1", "node2", "node3", "node4")
+    add(url)
+    assert code(state(url).remove_node, "node2") == "node_in_use"
+    state(url, DEAD).begin("web1", "replace_disks", {"new_node": "node3"})
+    assert code(state(url).remove_node, "node3") == "node_in_use", "a part of the new copy may be there"
+    assert state(url).remove_node("node4", check_mode=True)[0] is True and "node4" in state(url).nodes()
+    assert state(url).remove_node("node4")[0] is True
+    assert state(url).remove_node("node4") == (False, {}) and sorted(state(url).nodes()) == ["node1", "node2", "node3"]
+
+
+def test_a_mirror_that_comes_while_its_node_is_removed_keeps_the_node(url):
+    register(url, "node1", "node2", "node3")
+    add(url)
+    mine = state(url)
+    plain = mine.registry.transaction
+
+    def meanwhile(guards, writes):
+        mine.registry.transaction = plain
+        state(url, DEAD).begin("web1", "replace_disks", {"new_node": "node3"})
+        return plain(guards, writes)
+
+    mine.registry.transaction = meanwhile
+    assert code(mine.remove_node, "node3") == "node_in_use"
+    assert "node3" in state(url).nodes()
+
+
+def test_a_node_s_change_is_guarded_and_idempotent(url):
+    register(url, "node1")
+
+    def refuse(_before, _after):
+        raise GantryError("no", code="guarded")
+
+    assert code(state(url).modify_node, "node1", {"offline": True}, refuse) == "guarded"
+    assert state(url).modify_node("node1", {"offline": False}, refuse)[0] is False, "no change is not guarded"
+    assert state(url).modify_node("node1", {"drained": True}, check_mode=True)[0] is True
+    assert state(url).node("node1")["drained"] is False
+    assert state(url).modify_node("node1", {"drained": True})[0] is True and state(url).node("node1")["drained"] is True
+    assert code(state(url).modify_node, "node9", {"drained": True}) == "unknown_node"

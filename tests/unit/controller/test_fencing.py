@@ -60,3 +60,50 @@ def test_the_second_method_is_tried(tmp_path):
 def test_a_hanging_agent_ends(tmp_path):
     code, message = fencing.call(make_agent(tmp_path / "a", "sleep 20")["agent"], {}, "off", timeout=0.5)
     assert code == 124 and "no answer" in message
+
+
+def test_tries_and_timeout_are_the_method_s_own(tmp_path):
+    lying = dict(make_agent(tmp_path / "a", "exit 0"), tries=1)
+    hanging = dict(make_agent(tmp_path / "b", "sleep 20"), tries=1, timeout=1)
+    with pytest.raises(GantryError) as refusal:
+        fencing.power_off("node1", [lying, hanging], pause=0)
+    assert (tmp_path / "a" / "calls").read_text().count("action=off") == 1
+    assert "no answer within 1.0 s" in refusal.value.found
+
+
+@pytest.mark.parametrize("key", ["tries", "timeout"])
+def test_a_method_that_cannot_work_is_refused_before_any_is_used(tmp_path, key):
+    good = make_agent(tmp_path / "a", "echo off > $folder/state; exit 0")
+    with pytest.raises(GantryError) as refusal:
+        fencing.power_off("node1", [good, dict(good, **{key: -1})], pause=0)
+    assert refusal.value.code == "bad_fence_method" and not (tmp_path / "a" / "calls").exists()
+
+
+def test_the_operator_s_word_is_the_last_method(tmp_path):
+    broken = {"agent": str(tmp_path / "missing"), "options": {}, "tries": 1}
+    manual = {"agent": "manual", "options": {}}
+    with pytest.raises(GantryError) as refusal:
+        fencing.power_off("node1", [broken, manual], pause=0)
+    assert "the operator has not said" in refusal.value.found
+    proof = fencing.power_off("node1", [broken, manual], pause=0, confirmed=True)
+    assert proof == {"changed": False, "method": "manual", "tries": 0}
+    with pytest.raises(GantryError):
+        fencing.power_off("node1", [broken], pause=0, confirmed=True)
+
+
+def test_no_secret_in_a_message(tmp_path):
+    method = dict(make_agent(tmp_path / "a", 'echo "login with hidden failed"; exit 1'), tries=1)
+    with pytest.raises(GantryError) as refusal:
+        fencing.power_off("node1", [method], pause=0)
+    assert "hidden" not in str(refusal.value) and "login with ******** failed" in str(refusal.value)
+
+
+def test_on_is_read_back_too(tmp_path):
+    method = make_agent(tmp_path / "a", "exit 0", state="off")
+    with pytest.raises(GantryError) as refusal:
+        fencing.power_on("node1", [dict(method, tries=1)], pause=0)
+    assert refusal.value.code == "fencing_failed"
+    (tmp_path / "a" / "state").write_text("on")
+    assert fencing.power_on("node1", [method], pause=0)["changed"] is False
+    assert fencing.survey([method, {"agent": "manual", "options": {}}])[0]["power"] == "on"
+    assert fencing.status({"agent": "manual", "options": {}}) == "unknown"

@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The space of all nodes while a plan is made: what is promised to one instance is gone for the next. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.gantry.cluster.plugins.plugin_utils import placement
+from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import FINISHERS
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import EXTENT_MIB, candidates, disk_request
+from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.view import view
+
+
+class Pool:
+    """Nodes as placement sees them, with memory and disk that shrink as the plan grows.
+
+    :param nodes: node records by name; ``observations``: see :mod:`node_plan`.
+    """
+
+    def __init__(self, nodes, observations):
+        self.seen = {observation["node"]: observation for observation in observations}
+        self.nodes = {entry["name"]: entry for entry in candidates(nodes, observations)}
+        #: MiB that a node needs for the guests of another one, should that die: {(primary, secondary): MiB}.
+        self.standing_by = {}
+
+    def picture(self, record, more=()):
+        """The instance as its nodes show it; ``more`` are further nodes to look at."""
+        names = [name for name in (record["primary"], record["secondary"]) if name]
+        names += [name for name in more if name not in names]
+        return view(record, [self.observation(name) for name in names])
+
+    def observation(self, name):
+        """What was seen of a node. One that was not asked is unknown."""
+        offline = name in self.nodes and self.nodes[name]["node"].get("offline")
+        return self.seen.get(name) or {
+            "node": name, "reachable": False, "error": "is marked offline" if offline else "was not asked", "node_info": None}
+
+    def stand_by(self, layout):
+        """Count the mirrors that nobody moves. ``layout``: (record, primary, secondary) of each instance."""
+        for record, primary, secondary in layout:
+            self.promise_standby(record, primary, secondary)
+
+    def promise_standby(self, record, primary, secondary):
+        """The secondary must be able to take the guest over, if it is one that should run."""
+        if secondary and record["admin_state"] == "up":
+            self.standing_by[primary, secondary] = self.standing_by.get((primary, secondary), 0) + record["memory_mib"]
+
+    def short_of_memory(self, name, mib):
+        """Why a guest of so many MiB does not fit on the node now, or None."""
+        free = self.nodes[name]["memory_free_mib"]
+        if mib > free:
+            return "%d MiB of memory needed, %d MiB free beside what is planned already" % (mib, max(free, 0))
+        return None
+
+    def take_memory(self, name, mib):
+        """Promise memory of a node to a guest."""
+        self.nodes[name]["memory_free_mib"] -= mib
+
+    def refusals(self, record, name, primary):
+        """Why a node cannot be the secondary of an instance, as ``(hard, soft)``: lists of sentences.
+
+        Soft is what an operator may take upon himself: that the guests of one node would not all fit if it died (N+1).
+        """
+        node = self.nodes[name]
+        request = {"memory_mib": record["memory_mib"], "disk_mib": self._disk_mib(record, node), "hypervisor": record["hypervisor"]}
+        hard = placement.refusals(request, node, "secondary")
+        if not node["usable"]:
+            return hard, []
+        hard += unsuited(record, node)
+        home = self.nodes[primary]["node"].get("group", "default") if primary in self.nodes else record.get("group", "default")
+        group = node["node"].get("group", "default")
+        if group != home:
+            hard.append("is in node group %s, its primary in %s" % (group, home))
+        soft = []
+        if record["admin_state"] == "up":
+            needed = self.standing_by.get((primary, name), 0) + record["memory_mib"]
+            if needed > node["memory_free_mib"]:
+                soft.append("N+1: %d MiB of memory needed should %s die, %d MiB free" % (needed, primary, max(node["memory_free_mib"], 0)))
+        return hard, soft
+
+    def choose_secondary(self, record, primary, without, force=False):
+        """Choose a node for the mirror and promise it. Returns ``(name or None, rejected, soft reasons taken)``.
+
+        The best keeps the largest share of its scarcer resource; ``without`` names nodes that are no choice at all.
+        """
+        fitting, rejected = [], {}
+        for name in sorted(self.nodes):
+            if name in without or name == primary:
+                continue
+            hard, soft = self.refusals(record, name, primary)
+            if hard or (soft and not force):
+                rejected[name] = hard + soft
+            else:
+                fitting.append((bool(soft), self._share(record, name, primary), name, soft))
+        if not fitting:
+            return None, rejected, []
+        _soft, _share, name, taken = min(fitting)
+        self.take_mirror(record, primary, name)
+        return name, rejected, taken
+
+    def take_mirror(self, record, primary, name):
+        """Promise a node's disk space, and its memory for a failover, to an instance."""
+        node = self.nodes[name]
+        for group, mib in self._disk_mib(record, node).items():
+            group = group or node["vg"]
+            node["disk_free_mib"][group] = node["disk_free_mib"].get(group, 0) - mib
+        self.promise_standby(record, primary, name)
+
+    @staticmethod
+    def _disk_mib(record, node):
+        groups = {disk["vg"] or node["vg"] for disk in record["disks"]}
+        extent = max((node["extent_mib"].get(group, EXTENT_MIB) for group in groups), default=EXTENT_MIB)
+        return disk_request(record, extent)
+
+    def _share(self, record, name, primary):
+        """The larger share of disk or of standby memory in use once the mirror is there: smaller is better."""
+        node = self.nodes[name]
+        total = max(node["disk_total_mib"].get(node["vg"], 0), 1)
+        disk = (total - node["disk_free_mib"].get(node["vg"], 0) + sum(self._disk_mib(record, node).values())) / total
+        held = self.standing_by.get((primary, name), 0) + record["memory_mib"]
+        memory = (node["memory_total_mib"] - node["memory_free_mib"] + held) / max(node["memory_total_mib"], 1)
+        return max(disk, memory)
+
+
+def unsuited(record, node):
+    """What a node lacks to run an instance, beside space: sentences."""
+    info, reasons = node["info"], []
+    libvirt = info.get("libvirt") or {}
+    if libvirt.get("machine_list") and record["machine"] not in libvirt["machine_list"]:
+        reasons.append("its QEMU has no machine type %s" % record["machine"])
+    if record["domain_type"] not in (libvirt.get("domain_types") or []):
+        reasons.append("no domain type %s" % record["domain_type"])
+    for nic in record["nics"]:
+        if nic["bridge"] not in (info.get("bridges") or []):
+            reasons.append("no bridge %s" % nic["bridge"])
+    if record["disk_template"] == "drbd" and not (info.get("drbd") or {}).get("ok"):
+        reasons.append("no usable DRBD")
+    return reasons
+
+
+def interrupted(record, verb):
+    """Why a verb may not begin on an instance whose last operation was cut off, or None."""
+    pending = record.get("pending")
+    if not pending or pending["verb"] == verb or verb in FINISHERS.get(pending["verb"], ()):
+        return None
+    return "its operation %s was interrupted: run instance_%s for it again first" % (pending["verb"], pending["verb"])
+
+
+def entry(record, why, steps=(), left=None, lost=False, rejected=None):
+    """One instance's part of a plan; see :mod:`node_plan`."""
+    return {"name": record["name"], "steps": list(steps), "why": why, "left": left, "lost": lost, "rejected": rejected or {}}
