@@ -67,11 +67,14 @@ def test_copies_are_replaced_while_the_guest_counts(counting):
 def test_a_split_brain_is_shown_and_mended_by_the_named_victim(counting):
     cluster, watch = counting
     cluster.lab("link", "node2", "cluster", "off")
-    watch.wait_beyond(watch.last + 20)
-    # the other copy is written to as well: nothing of ours would do that
-    cluster.ssh("node2", "drbdadm disconnect --force {0}; drbdadm primary --force {0} && dd if=/dev/urandom of=/dev/drbd/by-res/{0}/0 "
-                "bs=4096 count=1 seek=2000 oflag=direct && drbdadm secondary {0} && drbdadm connect {0}".format(RESOURCE))
-    cluster.lab("link", "node2", "cluster", "on")
+    try:
+        watch.wait_beyond(watch.last + 20)
+        # the other copy is written to as well: nothing of ours would do that
+        cluster.ssh("node2", "drbdadm disconnect --force {0}; drbdadm primary --force {0} && dd if=/dev/urandom oflag=direct "
+                    "of=/dev/drbd/by-res/{0}/0 bs=4096 count=1 seek=2000 && udevadm settle && drbdadm secondary {0}".format(RESOURCE))
+    finally:
+        cluster.lab("link", "node2", "cluster", "on")
+    cluster.ssh("node2", "for i in $(seq 30); do ip -br a | grep -q 10.77.0.12 && break; sleep 1; done; drbdadm connect %s" % RESOURCE)
     cluster.ssh("node1", "for i in $(seq 60); do drbdadm cstate %s | grep -q StandAlone && exit 0; sleep 1; done; exit 1" % RESOURCE)
     run = cluster.play("instance_info", NAME)
     assert run.ok and "SPLIT-BRAIN" in run.text, run.text
