@@ -14,6 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from bench import Bench  # noqa: E402  pylint: disable=wrong-import-position
 
+#: Whole playbooks run against stand-in nodes: too slow for script/test --fast.
+pytestmark = pytest.mark.playbook
+
 
 @pytest.fixture(name="bench")
 def _bench(tmp_path):

@@ -19,6 +19,9 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, 
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
 
+#: Whole playbooks run against stand-in nodes: too slow for script/test --fast.
+pytestmark = pytest.mark.playbook
+
 RECOVER = PLAYBOOKS / "cluster_recover.yml"
 NAME = ("-e", "gantry_cluster_name=test.example.com")
 OWN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6VMC1cp32Teynkeg8Mu+D1qf2IoH9BMgBl3b7ZxNtl"

@@ -20,6 +20,9 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils import run_owner
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
 
+#: Whole playbooks run against stand-in nodes: too slow for script/test --fast.
+pytestmark = pytest.mark.playbook
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HERE = run_owner.this_run()
 

@@ -15,6 +15,9 @@ from ansible_collections.gantry.cluster.plugins.module_utils.errors import Gantr
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
 
+#: Whole playbooks run against stand-in nodes: too slow for script/test --fast.
+pytestmark = pytest.mark.playbook
+
 WATCH = PLAYBOOKS / "cluster_watch.yml"
 
 
