@@ -12,6 +12,10 @@ from ansible_collections.gantry.cluster.plugins.module_utils.drbd import command
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
 
+#: What the name of an old volume ends in that was set aside while a copy is made anew.
+ASIDE = ".aside"
+
+
 class View:
     """What the node shows, read once and again after every change this run noted."""
 

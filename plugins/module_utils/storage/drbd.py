@@ -26,7 +26,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils import lvm
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import commands, helper, resource_file, rules
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
-from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import Backend
+from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import ASIDE, Backend
 
 #: Seconds for DRBD to notice that a peer proven dead is gone: its ping interval and its patience, with some room.
 NOTICE_DEATH = 25
@@ -411,7 +411,7 @@ class Drbd(Backend):
         """Down, file, metadata volume, data volume, old copies set aside; each only if it is ours."""
         self.unconfigure()
         for name in (self.meta, self.name):
-            self.remove_volume(name + ".aside")
+            self.remove_volume(name + ASIDE)
         self.remove_volume(self.meta)
         self.remove_volume()
 

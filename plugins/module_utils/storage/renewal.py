@@ -18,9 +18,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils import lvm
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import commands, rules
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.storage import stack
-
-#: What an old volume's name ends in.
-ASIDE = ".aside"
+from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import ASIDE
 
 
 def renew(executor, uuid, node, disks, secrets=None, give_up=False):

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From what the nodes show to what may be done: pure functions on plain data.
 
-:mod:`view` says what is the case (where the guest runs, how each disk is); :mod:`decide` says what a verb may do.
+:mod:`view` says what is the case (where the guest runs, how each disk is). :mod:`decide` says what a verb may do, those on disks
+in :mod:`disks`, the repair in :mod:`repair`; what several of them ask is in :mod:`guards`. :mod:`settle` says what may be
+tidied after a step failed.
 """
 
 from __future__ import annotations

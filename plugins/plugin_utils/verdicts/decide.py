@@ -104,7 +104,6 @@ def failover(record, picture, params):
         return dict(decision, do="dead", why="node %s is off: its fence device says so" % source)
     if here["reachable"] and here["libvirt"]:
         guards.refuse_waiting(record, picture, "failed over")
-    if here["reachable"] and here["libvirt"]:
         if dead_node:
             guards.refuse(record, "is not failed over: node %s is not dead" % source, "it answers over SSH and its libvirtd runs",
                           "a dead node", "leave gantry_dead_node out for a planned failover", "node_alive")

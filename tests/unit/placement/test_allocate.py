@@ -145,7 +145,8 @@ def test_allocate_secondary_makes_a_pair(tmp_path):
     found = 0
     for seed in range(120):
         cluster = clusters.random_cluster(seed)
-        # With forthcoming instances hail looks at a node it has half emptied; see docs/placement.md.
+        # Clusters with forthcoming instances are not compared: in one of them (seed 49) hail finds no memory where we place,
+        # and why is not known.
         plain = [row for row in cluster.instances.rows if row.template == "plain" and not row.forthcoming]
         if not plain or cluster.instances.forthcoming.any():
             continue
