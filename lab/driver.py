@@ -78,6 +78,7 @@ class Cluster:
         self.inventory = self.folder / "inventory"
         self.down, self.degraded = set(), set()
         self.log = sys.stderr
+        self._runs = 0
 
     # -- the lab ----------------------------------------------------------------------------------------------
 
@@ -178,11 +179,19 @@ class Cluster:
             if follow:
                 follow(line)
         run = Run(process.wait(), "".join(lines), time.monotonic() - started)
+        self._keep(verb, run.text)
         words = " ".join("%s=%s" % item for item in sorted(options.items()))
         if not follow:
             print("  %-18s %-24s %-30s %5.1f s  rc=%d changed=%d" % (verb, limit or "", words, run.seconds, run.code, run.changed),
                   file=self.log, flush=True)
         return run
+
+    def _keep(self, verb, text):
+        """Keep a run's output in the lab's folder: what failed in the middle of hours cannot always be made again."""
+        self._runs += 1
+        folder = self.folder / "runs"
+        folder.mkdir(exist_ok=True)
+        (folder / ("%d_%04d_%s.log" % (os.getpid(), self._runs, verb))).write_text(text, encoding="utf-8")
 
     def _start(self, command):
         return subprocess.Popen(command, cwd=str(ROOT), env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -206,6 +215,7 @@ class Cluster:
         os.killpg(process.pid, signal.SIGKILL)
         text += process.stdout.read()
         process.wait()
+        self._keep(verb + "_killed", text)
         print("  %-18s %-24s killed %.1f s after '%s'" % (verb, limit, delay, marker), file=self.log, flush=True)
         return text
 
