@@ -3,23 +3,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The crash matrix: the controller is killed at every task boundary of a verb and inside every call on a node.
 
-Each time the same command is run again, after instance_repair if it refuses; then the audit must be clean and no number
-of the guest lost. Nothing is done by hand on a node. The whole matrix takes hours; ``--sample`` takes a seeded part.
-Started by ``script/test --crash``.
+Each time the same command is run again, after instance_repair if it refuses; then the audit must be clean and no number of the
+guest lost. Nothing is done by hand on a node.
+
+A verb is first run once alone, stopped at each boundary while the nodes and the registry are read. Boundaries between which nothing
+was changed leave the same state behind a dead controller: one of them, chosen by the seed, is tried for all of them.
+Started by ``script/test --crash``; the whole matrix takes about three hours.
 """
 
 from __future__ import annotations
 
-import argparse
-import random
 import re
 import sys
 import time
 
-from lab.driver import Cluster, prepare
+from lab import audit
+from lab import trial as trials
 
-NAME = "crash1.example.com"
-VERBS = ("add", "migrate", "failover", "replace_disks", "stop", "start", "remove")
+VERBS = ("add", "migrate", "failover", "replace_disks", "evacuate", "remove", "stop", "start")
+#: What the matrix holds unless told otherwise.
+USUAL = VERBS[:6]
 #: A task this short has no inside worth hitting, seconds.
 SHORT = 1.0
 
@@ -27,103 +30,92 @@ SHORT = 1.0
 class Matrix:
     """Points tried and what became of them."""
 
-    def __init__(self, cluster, seed):
-        self.cluster = cluster
-        self.random = random.Random(seed)
-        self.rows = []
-        self.violations = 0
+    def __init__(self, trial, guest):
+        self.trial, self.guest, self.cluster = trial, guest, trial.cluster
+        self.rows, self.boundaries = [], {}
 
-    # -- the instance in the state a verb begins with -----------------------------------------------------------
-
-    def options(self, verb):
-        """The command's options, from the state that is now: always a move, never a second run."""
-        record = self.cluster.instance(NAME)
-        if verb in ("migrate", "failover"):
-            return {"target_node": record["secondary"]}
-        if verb == "replace_disks":
-            used = (record["primary"], record["secondary"])
-            return {"new_secondary": next(node for node in self.cluster.nodes if node not in used)}
-        return {}
+    # -- where to kill ------------------------------------------------------------------------------------------
 
     def arrange(self, verb):
-        """Make the state the verb begins with."""
-        record = self.cluster.instance(NAME)
+        """Make the state the verb begins with. Returns the command."""
         if verb == "add":
-            if record:
-                self.must("remove")
-            for node in self.cluster.nodes:
-                self.cluster.ssh(node, "rm -f /var/log/libvirt/qemu/%s-console.log*" % NAME)
-            return
-        if record is None:
-            self.must("add")
-            record = self.cluster.instance(NAME)
-        if verb == "start":
-            self.must("stop")
-        elif record["admin_state"] != "up":
-            self.must("start")
+            self.guest.gone()
+        else:
+            self.guest.ready(running=verb != "start")
+            if verb != "remove":
+                self.guest.follow()
+        return self.guest.command(verb)
 
-    def must(self, verb):
-        """A verb that is no part of the trial."""
-        run = self.cluster.play("instance_" + verb, NAME)
-        if not run.ok:
-            raise RuntimeError("instance_%s failed outside of a trial:\n%s" % (verb, run.text))
+    def state(self):
+        """The registry and all nodes, in one comparable text."""
+        content, leases = audit.read_registry(self.cluster.folder / "registry.db")
+        return repr((sorted(content.items()), leases, sorted(self.cluster.states().items())))
 
-    # -- trials -------------------------------------------------------------------------------------------------
-
-    def boundaries(self, verb):
-        """The verb's tasks in the order they begin, with how long each took: a run that is left alone."""
-        self.arrange(verb)
+    def points(self, verb):
+        """Where to kill: ``(verb, task, which one of that name, seconds after it began)``."""
+        playbook, limit, options = self.arrange(verb)
         marks = []
 
         def follow(line):
             found = re.match(r"TASK \[(.+?)\] \*", line)
             if found:
-                marks.append((found.group(1), time.monotonic()))
+                now = time.monotonic()
+                if marks:
+                    marks[-1]["seconds"] = now - marks[-1]["begun"]
+                marks.append({"task": found.group(1), "state": self.state(), "begun": time.monotonic()})
 
-        run = self.cluster.play("instance_" + verb, NAME, follow=follow, **self.options(verb))
-        if not run.ok or self.check():
-            raise RuntimeError("instance_%s failed when left alone:\n%s" % (verb, run.text))
-        ends = [when for _title, when in marks[1:]] + [time.monotonic()]
-        return [(title, end - when) for (title, when), end in zip(marks, ends)]
+        run = self.cluster.play(playbook, limit, follow=follow, stepwise=True, **options)
+        if not run.ok or not self.trial.audit():
+            raise RuntimeError("%s failed when left alone:\n%s" % (playbook, run.text))
+        marks[-1]["seconds"] = time.monotonic() - marks[-1]["begun"]
+        self.boundaries[verb] = len(marks)
+        return self._choose(verb, marks)
 
-    def points(self, verb):
-        """Where to kill: at the beginning of each task, and inside those that take a while."""
-        found = []
-        seen = {}
-        for title, seconds in self.boundaries(verb):
-            seen[title] = seen.get(title, 0) + 1
-            found.append((verb, title, seen[title], 0.0))
-            if seconds > SHORT:
-                found.append((verb, title, seen[title], round(self.random.uniform(0.2, 0.95) * seconds, 2)))
+    def _choose(self, verb, marks):
+        found, alike, seen = [], [], {}
+        for number, mark in enumerate(marks):
+            seen[mark["task"]] = seen.get(mark["task"], 0) + 1
+            alike.append((verb, mark["task"], seen[mark["task"]], 0.0))
+            if number + 1 == len(marks) or marks[number + 1]["state"] != mark["state"]:
+                found.append(self.trial.chance.choice(alike))
+                alike = []
+            if mark["seconds"] > SHORT:
+                delay = round(self.trial.chance.uniform(0.2, 0.95) * mark["seconds"], 2)
+                found.append((verb, mark["task"], seen[mark["task"]], delay))
         return found
 
-    def check(self):
-        """The audit; printed when there is something."""
-        found = self.cluster.violations()
-        for line in found:
-            print("  VIOLATION: %s" % line, flush=True)
-        self.violations += len(found)
-        return found
+    # -- trials -------------------------------------------------------------------------------------------------
 
-    def trial(self, point):
+    def try_point(self, point):
         """One kill, and what the same command makes of it."""
-        verb, title, occurrence, delay = point
-        self.arrange(verb)
-        options = self.options(verb)
-        self.cluster.play_killed("instance_" + verb, NAME, "TASK [%s]" % title, delay, occurrence=occurrence, **options)
-        run = self.cluster.play("instance_" + verb, NAME, **options)
-        how = "finished"
-        if not run.ok:
-            repaired = self.cluster.play("instance_repair", NAME)
-            run = self.cluster.play("instance_" + verb, NAME, **options)
-            how = "repaired, then finished" if repaired.ok and run.ok else "FAILED"
-            if how == "FAILED":
-                self.violations += 1
-                print(run.text, flush=True)
-        if self.check():
+        verb, task, occurrence, delay = point
+        playbook, limit, options = self.arrange(verb)
+        self.cluster.play_killed(playbook, limit, "TASK [%s]" % task, delay, occurrence=occurrence, **options)
+        run = self.cluster.play(playbook, limit, **options)
+        how = "finished" if run.ok else self.repaired(playbook, limit, options, run)
+        if not self.trial.audit():
             how = "VIOLATION"
-        self.rows.append((verb, title.rpartition(" : ")[2], delay, how))
+        self.rows.append((verb, task.rpartition(" : ")[2], delay, how))
         print("%-14s %-62s %+6.2f s  %s" % self.rows[-1], flush=True)
+
+    def repaired(self, playbook, limit, options, refused):
+        """The command refused: repair, then the same command."""
+        repaired = self.guest.play("repair")
+        run = self.cluster.play(playbook, limit, **options)
+        if repaired.ok and run.ok:
+            return "refused, repaired, finished"
+        self.trial.violation("not even after instance_repair:\n%s\n%s\n%s" % (refused.text, repaired.text, run.text))
+        return "FAILED"
+
+    def verb(self, verb, sample):
+        """All points of a verb, or so many chosen by the seed."""
+        points = self.points(verb)
+        if sample and sample < len(points):
+            points = [points[number] for number in sorted(self.trial.chance.sample(range(len(points)), sample))]
+        print("%s: %d boundaries, %d points are tried" % (verb, self.boundaries[verb], len(points)), flush=True)
+        for point in points:
+            self.try_point(point)
+        self.trial.data(self.guest)
 
     def table(self):
         """The matrix in few lines."""
@@ -133,41 +125,27 @@ class Matrix:
             if rows:
                 words = sorted({row[3] for row in rows})
                 counts = ", ".join("%d %s" % (sum(row[3] == word for row in rows), word) for word in words)
-                lines.append("%-14s %3d points: %s" % (verb, len(rows), counts))
+                lines.append("%-14s %3d boundaries, %3d points: %s" % (verb, self.boundaries[verb], len(rows), counts))
         return "\n".join(lines)
 
 
 def main(arguments=None):
     """Entry point; the exit code is 0 only when nothing was violated."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--sample", type=int, help="try only so many points, chosen by the seed")
-    parser.add_argument("--verbs", default=",".join(VERBS))
-    parser.add_argument("--lab", default="crash")
-    parser.add_argument("--keep", action="store_true", help="leave the lab running")
+    parser = trials.parser(__doc__, "crash")
+    parser.add_argument("--sample", type=int, help="try only so many points of each verb, chosen by the seed")
+    parser.add_argument("--verbs", default=",".join(USUAL), help="of " + ", ".join(VERBS))
     given = parser.parse_args(arguments)
-    cluster = Cluster(given.lab)
-    if not given.keep:
-        cluster.down_all()
-    cluster.up()
-    matrix = Matrix(cluster, given.seed)
-    try:
-        image = prepare(cluster)
-        cluster.declare(NAME, primary="node1", secondary="node2", memory="32MiB", disks=[{"size": "16MiB"}], image=image)
-        points = [point for verb in given.verbs.split(",") for point in matrix.points(verb)]
-        if given.sample and given.sample < len(points):
-            points = sorted(matrix.random.sample(points, given.sample), key=lambda point: VERBS.index(point[0]))
-        for point in points:
-            matrix.trial(point)
-        if cluster.instance(NAME):
-            matrix.must("remove")
-        matrix.check()
-    finally:
-        print(matrix.table())
-        if not given.keep:
-            cluster.down_all()
-    print("crash: %d points, %d violations, seed %d" % (len(matrix.rows), matrix.violations, given.seed))
-    return 1 if matrix.violations else 0
+    with trials.opened(given) as trial:
+        matrix = Matrix(trial, trial.guest("crash1.example.com", primary="node1", secondary="node2"))
+        try:
+            for verb in given.verbs.split(","):
+                matrix.verb(verb, given.sample)
+            matrix.guest.gone()
+            trial.audit()
+        finally:
+            print(matrix.table())
+    print("crash: %d points, %d violations, seed %d" % (len(matrix.rows), trial.violations, given.seed))
+    return 1 if trial.violations else 0
 
 
 if __name__ == "__main__":

@@ -165,10 +165,11 @@ class Cluster:
         path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
         return dict(os.environ, PATH=path, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
 
-    def play(self, verb, limit=None, follow=None, **options):
+    def play(self, verb, limit=None, follow=None, stepwise=False, **options):
         """Run a verb to its end.
 
         :param follow: called with every line of its output as it comes.
+        :param stepwise: the run is stopped while ``follow`` looks at it.
         """
         command = self.command(verb, limit, **options)
         started = time.monotonic()
@@ -177,7 +178,11 @@ class Cluster:
         for line in process.stdout:
             lines.append(line)
             if follow:
+                if stepwise:
+                    os.killpg(process.pid, signal.SIGSTOP)
                 follow(line)
+                if stepwise:
+                    os.killpg(process.pid, signal.SIGCONT)
         run = Run(process.wait(), "".join(lines), time.monotonic() - started)
         self._keep(verb, run.text)
         words = " ".join("%s=%s" % item for item in sorted(options.items()))
@@ -270,6 +275,8 @@ class Watch:
     def __init__(self, cluster, name):
         self.cluster, self.name = cluster, name
         self.lines = {node: [] for node in cluster.nodes}
+        #: Bytes of each node's console that were read.
+        self._read_so_far = {node: 0 for node in cluster.nodes}
         self.numbers = []
         self._readers = {}
         for node in cluster.nodes:
@@ -277,17 +284,31 @@ class Watch:
 
     def _follow(self, node):
         command = [str(ROOT / "script" / "lab"), "--name", self.cluster.name, "ssh", node,
-                   "tail -s 0.05 -c +1 -F %s 2>/dev/null" % CONSOLE.format(self.name)]
+                   "tail -s 0.05 -c +%d -F %s 2>/dev/null" % (self._read_so_far[node] + 1, CONSOLE.format(self.name))]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   encoding="utf-8", errors="replace", start_new_session=True)
+                                   encoding="utf-8", errors="surrogateescape", start_new_session=True)
         reader = threading.Thread(target=self._read, args=(node, process), daemon=True)
         self._readers[node] = (process, reader)
         reader.start()
 
+    def follow_again(self, node):
+        """Go on where the node's console was left: its power or its network was gone."""
+        self._end(*self._readers[node])
+        self._follow(node)
+
+    @staticmethod
+    def _end(process, reader):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        reader.join(5)
+
     def _read(self, node, process):
         for line in process.stdout:
             now = time.time()
-            self.lines[node].append("%.3f %s" % (now, line))
+            raw = line.encode("utf-8", "surrogateescape")
+            self._read_so_far[node] += len(raw)
+            self.lines[node].append("%.3f %s" % (now, raw.decode("utf-8", "replace")))
             match = re.match(r"T (\d+) ", line)
             if match:
                 self.numbers.append((now, int(match.group(1)), node))
@@ -325,10 +346,7 @@ class Watch:
     def close(self):
         """Stop following."""
         for process, reader in self._readers.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-            reader.join(5)
+            self._end(process, reader)
 
     def verdict(self, device, node, folder):
         """What the checker says of the guest's disk and of all it said: (fine, text)."""

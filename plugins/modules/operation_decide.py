@@ -100,6 +100,11 @@ source:
   returned: success, for the verbs V(migrate) and V(failover)
   type: str
   sample: node1
+word_stands:
+  description: The operator says that the silent node is dead, and nothing that the other node shows speaks against it.
+  returned: when RV(do) is V(fence)
+  type: bool
+  sample: false
 target:
   description: The node the guest goes to.
   returned: success, for the verbs V(migrate) and V(failover)

@@ -74,6 +74,7 @@ def failover(record, picture, params):
         ``can_fence`` (a fence device is configured for the primary), ``only_silent`` (not from a node that answers),
         ``waited`` (DRBD had the time to notice a death: the connection of a node whose power was cut just now looks alive for
         some seconds; ``do`` is wait before that).
+    :returns: with ``do`` fence also ``word_stands``: the operator says that the node is dead, and nothing speaks against it.
     """
     guards.refuse_twice(record, picture)
     dead_node = params.get("dead_node")
@@ -112,11 +113,12 @@ def failover(record, picture, params):
                 guards.refuse(record, "cannot fail over: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
                               "connected, and up to date on %s" % target, "bring the disks up with instance_start", "not_redundant")
         return dict(decision, do="planned", why="from %s to %s" % (source, target))
+    connected = [disk["index"] for disk in picture["disks"]
+                 if (there["resources"].get(disk["name"]) or {}).get("connection") == "Connected"]
     if params.get("can_fence"):
-        return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source)
+        return dict(decision, do="fence", why="node %s does not answer; its fence device can prove that it is off" % source,
+                    word_stands=bool(dead_node and not here["reachable"] and not connected))
     if dead_node and not here["reachable"]:
-        connected = [disk["index"] for disk in picture["disks"]
-                     if (there["resources"].get(disk["name"]) or {}).get("connection") == "Connected"]
         if connected and not params.get("waited"):
             return dict(decision, do="wait", why="DRBD has not noticed yet that node %s is dead" % source)
         if connected:
