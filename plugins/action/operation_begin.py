@@ -34,12 +34,12 @@ class ActionModule(ControllerAction):
     def _observe(self, operation):
         """The nodes whose state the decision needs: the instance's, those the verb names, and for a repair all."""
         record, params = operation["instance"], operation["params"]
-        names = [record["primary"], record["secondary"], params.get("new_node"), params.get("old_node"),
-                 params.get("returning_node")]
-        nodes = self.state().nodes() if len([name for name in names if name]) > 2 or operation["verb"] == "repair" else {}
+        names = [record["primary"], record["secondary"]]
+        named = [params.get(key) for key in ("new_node", "old_node", "returning_node")]
         if operation["verb"] == "repair":
-            names += sorted(name for name, node in nodes.items() if not node.get("offline"))
-        for name in names:
-            if name and nodes and name not in nodes and name != params.get("old_node"):
+            named += sorted(name for name, node in self.state().nodes().items() if not node.get("offline"))
+        for name in named:
+            # the old node of a mirror may have been taken out since
+            if name and name != params.get("old_node"):
                 self.state().node(name)  # refuses an unknown one
-        return [name for number, name in enumerate(names) if name and name not in names[:number]]
+        return list(dict.fromkeys(name for name in names + named if name))
