@@ -64,7 +64,7 @@ def node_files() -> list:
     return [
         (path.relative_to(top).as_posix(), path.read_bytes(), bool(path.stat().st_mode & 0o100))
         for path in sorted(top.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.parent.name != "__pycache__"
     ]
 
 
