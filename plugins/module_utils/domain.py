@@ -92,12 +92,17 @@ class Domain:
         return self._result(xml)
 
     def defined(self, xml):
-        """See to it that the definition is there; one that runs keeps its own until it is next off."""
+        """See to it that the definition is there, and the disks of a guest that is off are secondary.
+
+        One that runs keeps its own until it is next off.
+        """
         self._check(xml)
         self._claim()
         seen = self._see_own()
         if not (seen and seen["active"]):
             self._define(xml, seen)
+            # their image was written while they were primary
+            self._demote()
         if seen:
             self._no_autostart(seen)
         return self._result(xml)

@@ -37,7 +37,7 @@ options:
         RV(pending) says so.
       - V(stopped), the guest is off and its disks are secondary. The definition stays.
       - V(rebooted), the guest was stopped and started on this node, its disks stayed primary. One that was off is started.
-      - V(defined), the definition is there; the guest is left as it is.
+      - V(defined), the definition is there. A guest that runs is left as it is; the disks of one that is off are secondary.
       - V(standby), the node is the instance's other node. No guest, no definition, the disks are active and secondary. Refused
         while the guest is active here.
       - V(absent), the guest is off and its definition gone. The disks stay and are secondary.

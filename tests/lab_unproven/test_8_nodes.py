@@ -13,7 +13,7 @@ RUNS, STOPPED, PLAIN = "nodes1.example.com", "nodes2.example.com", "nodes3.examp
 def add(cluster, *names):
     """Create declared instances."""
     run = cluster.play("instance_add", ",".join(names))
-    assert run.ok, run.text
+    assert run.ok and cluster.violations() == [], run.text
 
 
 def intact(cluster, watch, name):
