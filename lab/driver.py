@@ -207,7 +207,7 @@ class Cluster:
 
         :param delay: seconds to wait after the marker, to hit the middle of what it announces.
         :param occurrence: which line with the marker is meant, from 1.
-        :returns: the text until then.
+        :returns: whether the marker came; else the run has ended by itself.
         """
         process = self._start(self.command(verb, limit, **options))
         text = ""
@@ -217,12 +217,15 @@ class Cluster:
             if not occurrence:
                 time.sleep(delay)
                 break
-        os.killpg(process.pid, signal.SIGKILL)
+        struck = not occurrence and process.poll() is None
+        if struck:
+            os.killpg(process.pid, signal.SIGKILL)
         text += process.stdout.read()
         process.wait()
         self._keep(verb + "_killed", text)
-        print("  %-18s %-24s killed %.1f s after '%s'" % (verb, limit, delay, marker), file=self.log, flush=True)
-        return text
+        what = "killed %.1f s after '%s'" % (delay, marker) if struck else "ended before '%s'" % marker
+        print("  %-18s %-24s %s" % (verb, limit or "", what), file=self.log, flush=True)
+        return struck
 
     # -- looking ----------------------------------------------------------------------------------------------
 
