@@ -16,18 +16,19 @@ class ActionModule(ControllerAction):
         "hostname": {"type": "str", "required": True},
         "address": {"type": "str", "required": True},
         "vg": {"type": "str", "required": True},
-        "group": {"type": "str", "default": "default"},
+        "group": {"type": "str"},
         "migration_user": {"type": "str", "default": "gantry-migrate"},
         "migration_public_key": {"type": "str", "required": True},
         "ssh_host_keys": {"type": "list", "elements": "str", "required": True},
         "hypervisors": {"type": "list", "elements": "str", "default": ["kvm"]},
-        "tags": {"type": "list", "elements": "str", "default": []},
+        "tags": {"type": "list", "elements": "str"},
     }
 
     def act(self, arguments):
         """Return the node's record."""
         state = self.state()
         state.cluster()
-        node = dict(arguments, name=arguments["name"] or self.host)
+        node = {key: value for key, value in arguments.items() if value is not None}
+        node["name"] = arguments["name"] or self.host
         changed, before, after = state.put_node(node, self.check_mode)
         return {"changed": changed, "node_record": after, "diff": {"before": before, "after": after}}

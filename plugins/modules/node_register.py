@@ -48,9 +48,8 @@ options:
     required: true
   group:
     description:
-      - Node group.
+      - Node group. Without it a new node comes into the group V(default), and a known one stays where it is.
     type: str
-    default: default
   migration_user:
     description:
       - System user as whom the other nodes' libvirt comes in to migrate a guest here.
@@ -75,10 +74,9 @@ options:
     default: [kvm]
   tags:
     description:
-      - Tags of the node.
+      - Tags of the node. Without it a known node keeps those it has.
     type: list
     elements: str
-    default: []
 """
 
 EXAMPLES = r"""

@@ -132,3 +132,15 @@ def test_a_node_is_rebooted_while_its_guest_counts(clean, guest):
         intact(cluster, watch, RUNS)
     finally:
         watch.close()
+
+
+def test_a_node_s_group_stays_when_it_is_added_again(clean):
+    cluster = clean
+    run = cluster.play("node_modify", node_name="node3", group="rack2")
+    assert run.ok and run.changed == 1, run.text
+    try:
+        run = cluster.play("node_add", "node3")
+        assert run.ok and run.changed == 0 and node(cluster, "node3")["group"] == "rack2", run.text
+    finally:
+        run = cluster.play("node_modify", node_name="node3", group="default")
+        assert run.ok, run.text
