@@ -19,7 +19,10 @@ systemctl -q disable drbd.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.
 # Nor does anybody use a systemd of their own there, which would start anew with nearly every login.
 systemctl -q mask user@.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
+    dpkg-db-backup.timer fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer \
     systemd-networkd-wait-online.service systemd-binfmt.service getty@tty1.service modprobe@drm.service \
     modprobe@efi_pstore.service
+# A session of logind's for each login costs more than the login.
+sed -i '/pam_systemd/d' /etc/pam.d/common-session
 
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*
