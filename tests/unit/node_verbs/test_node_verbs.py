@@ -50,6 +50,17 @@ def test_evacuate_moves_the_mirrors_and_is_refused_with_a_limit(bench):
     assert "web2 done its mirror goes to node1" in run.words, run.text
 
 
+def test_each_instance_takes_its_own_steps_in_order(bench):
+    # the first steps differ, the second ones are alike: Ansible would put these together before one of the first
+    bench.instance("a-stopped", "node1", "node2", running=False)
+    bench.instance("b-running", "node1", "node2")
+    run = bench.play("node_evacuate", node_name="node1")
+    records = bench.state.instances()
+    assert (records["a-stopped"]["primary"], records["a-stopped"]["secondary"]) == ("node2", "node3"), run.text
+    # where a pretended guest runs does not change, so its second step is refused; its first one came first
+    assert (records["b-running"]["primary"], records["b-running"]["secondary"]) == ("node2", "node1"), run.text
+
+
 def test_failover_proves_the_node_off_first(bench):
     bench.instance("web1", "node1", "node2")
     bench.instance("web2", "node1", "node3")
