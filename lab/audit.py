@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 #: Printed by every node in one SSH call; the sections are separated by lines of their own.
 PROBE = r"""
-echo '== domains'; virsh -q list --all --name | while read n; do [ -n "$n" ] || continue;
-  echo "$n $(virsh domuuid "$n" | head -1) $(virsh domstate "$n" | head -1 | tr ' ' '_')" \
-    "$(virsh dominfo "$n" | sed -n 's/^Autostart: *//p')"; done
+echo '== domains'; names=$(virsh -q list --all --name | grep .)
+[ -z "$names" ] || virsh -q "$(for n in $names; do printf 'dominfo %s; ' "$n"; done)" | awk '
+  $1 == "Name:" { n = $2 } $1 == "UUID:" { u = $2 } $1 == "State:" { s = $2; if (NF > 2) s = s "_" $3 }
+  $1 == "Autostart:" { print n, u, s, $2 }'
 echo '== drbd'; drbdsetup events2 --now --statistics all
 echo '== show'; drbdsetup show 2>/dev/null
 echo '== resources'; ls /etc/drbd.d | grep '\.res$' || true
