@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -231,7 +232,9 @@ class Cluster:
 
     def states(self):
         """What the nodes that are up show."""
-        return {node: audit.parse(self.ssh(node, audit.PROBE)) for node in self.nodes if node not in self.down}
+        nodes = [node for node in self.nodes if node not in self.down]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return dict(zip(nodes, map(audit.parse, pool.map(lambda node: self.ssh(node, audit.PROBE), nodes))))
 
     def registry(self):
         """The registry's content."""
