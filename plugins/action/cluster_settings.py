@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
+from ansible_collections.gantry.cluster.plugins.plugin_utils.allocator import check_program
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import check_name
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.formats.registry import check_settings
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import hide_password
 
 
@@ -17,6 +19,10 @@ class ActionModule(ControllerAction):
     SPEC = {
         "name": {"type": "str", "required": True},
         "mac_prefix": {"type": "str"},
+        "iallocator": {"type": "str"},
+        "tags": {"type": "list", "elements": "str"},
+        "ipolicy": {"type": "dict"},
+        "groups": {"type": "dict"},
     }
 
     def act(self, arguments):
@@ -24,6 +30,12 @@ class ActionModule(ControllerAction):
         settings = {"name": check_name(arguments["name"])}
         if arguments["mac_prefix"]:
             settings["mac_prefix"] = _check_prefix(arguments["mac_prefix"])
+        if arguments["iallocator"] is not None:
+            settings["iallocator"] = check_program(arguments["iallocator"])
+        for key in ("tags", "ipolicy", "groups"):
+            if arguments[key] is not None:
+                settings[key] = arguments[key]
+        check_settings(settings)
         url = self.registry_url()
         if self.check_mode:
             try:

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import time
 
-from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import run_owner, verify
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
+from ansible_collections.gantry.cluster.plugins.plugin_utils.report_file import write_file
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verify import output
 
 
@@ -37,7 +35,7 @@ class ActionModule(ControllerAction):
         findings = verify.ignore(findings, arguments["ignore"])
         if arguments["junit"]:
             name = (content.get("cluster") or {}).get("name") or "cluster"
-            write_report(arguments["junit"], output.junit(findings, level, name))
+            write_file(arguments["junit"], output.junit(findings, level, name), "The JUnit file", "gantry_verify_junit")
         return {
             "changed": False, "findings": findings, "counts": verify.counts(findings), "worst": verify.worst(findings),
             "passed": not any(verify.reaches(finding, level) for finding in findings),
@@ -74,22 +72,3 @@ def fence_methods(methods):
     agents = [str(method["agent"]) for method in methods if isinstance(method, dict) and method.get("agent")] if isinstance(
         methods, list) else []
     return {"methods": len(agents), "missing": sorted({agent for agent in agents if shutil.which(agent) is None})}
-
-
-def write_report(path, text):
-    """Write the file whole or not at all. :raises GantryError: it cannot be written."""
-    folder, unfinished = os.path.dirname(os.path.abspath(path)), None
-    try:
-        handle, unfinished = tempfile.mkstemp(prefix=".cluster_verify.", dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        # mkstemp's mode would keep the CI server's collector out
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
-    except OSError as error:
-        if unfinished and os.path.exists(unfinished):
-            os.unlink(unfinished)
-        raise GantryError(
-            "The JUnit file %s cannot be written" % path, found=error.strerror or str(error), expected="a file in a folder that is there",
-            mend="correct gantry_verify_junit", code="unwritable",
-        ) from error

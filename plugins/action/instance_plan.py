@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
-from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import plan
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import explanation, plan
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import VARIABLES, parse
 
 
@@ -16,18 +16,22 @@ class ActionModule(ControllerAction):
     SPEC = {
         "names": {"type": "list", "elements": "str", "required": True},
         "observations": {"type": "list", "elements": "dict"},
+        "capacity_checks": {"type": "bool", "default": False},
+        "force": {"type": "bool", "default": False},
     }
 
     def act(self, arguments):
         """Without observations: only check what is declared, and name what has to be looked at."""
         specs = [parse(name, self._declared(name)) for name in arguments["names"]]
         state = self.state()
-        state.cluster()
+        settings = state.cluster()
         nodes = state.nodes()
         if arguments["observations"] is None:
             return {"changed": False, "nodes": _to_ask(specs, nodes), "paths": _paths(specs)}
-        plans = plan(specs, state.instances(), nodes, arguments["observations"])
-        return {"changed": False, "plans": plans, "msg": ["%s: %s" % (name, plans[name]["why"]) for name in sorted(plans)]}
+        plans = plan(specs, state.instances(), nodes, arguments["observations"], settings, arguments["capacity_checks"],
+                     arguments["force"])
+        return {"changed": False, "plans": plans, "msg": ["%s: %s" % (name, plans[name]["why"]) for name in sorted(plans)],
+                "explanation": explanation(plans)}
 
     def _declared(self, name):
         return {variable: self.variable_of(name, variable) for variable in VARIABLES}

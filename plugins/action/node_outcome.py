@@ -18,6 +18,7 @@ class ActionModule(ControllerAction):
     def act(self, arguments):
         """Return the rows, the table, and the sentence to fail with if any was left."""
         plan = arguments["plan"]
+        subject = plan.get("subject") or "node %s" % plan["node"]
         hostvars = self.vars["hostvars"]
         ends = {}
         for entry in plan["instances"]:
@@ -30,9 +31,9 @@ class ActionModule(ControllerAction):
         failure = None
         if left:
             failure = GantryError(
-                "%d of %d instances of node %s were left" % (len(left), len(rows), plan["node"]),
+                "%d of %d instances of %s were left" % (len(left), len(rows), subject),
                 found="; ".join("%s: %s" % (row["name"], row["detail"]) for row in left), expected="none left",
                 mend="mend what is said of each, then run the same command again: it goes on with what is left",
             ).sentence()
         return {"changed": False, "instances": rows, "table": report.outcome_table(rows), "failure": failure,
-                "msg": "node %s: %s" % (plan["node"], "%d instances" % len(rows) if rows else "nothing was to be done")}
+                "msg": "%s: %s" % (subject, "%d instances" % len(rows) if rows else "nothing was to be done")}

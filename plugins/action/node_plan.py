@@ -16,11 +16,12 @@ class ActionModule(ControllerAction):
     """See the module of the same name."""
 
     SPEC = {
-        "verb": {"type": "str", "required": True, "choices": sorted(node_plan.VERBS) + ["check", "gate", "rebooted"]},
+        "verb": {"type": "str", "required": True, "choices": sorted(node_plan.VERBS) + ["check", "gate", "rebooted", "together"]},
         "node": {"type": "str"},
         "observations": {"type": "list", "elements": "dict"},
         "params": {"type": "dict", "default": {}},
         "before": {"type": "dict"},
+        "nodes": {"type": "list", "elements": "str", "default": []},
         "declared": {"type": "bool", "default": False},
     }
 
@@ -29,7 +30,7 @@ class ActionModule(ControllerAction):
         verb, node, seen = arguments["verb"], arguments["node"], arguments["observations"]
         self._refuse_limit()
         state = self.state()
-        state.cluster()
+        settings = state.cluster()
         nodes = state.nodes()
         if node is not None:
             self._check_name(node, arguments["declared"])
@@ -38,12 +39,16 @@ class ActionModule(ControllerAction):
             return {"changed": False, "nodes": []}
         if seen is None:
             return {"changed": False, "nodes": node_plan.to_ask(verb, node, nodes)}
+        if verb == "together":
+            for name in arguments["nodes"]:
+                state.node(name)  # refuses an unknown one
+            return {"changed": False, "groups": leaving.together(state.instances(), nodes, seen, settings, arguments["nodes"])}
         if verb == "rebooted" and not self.check_mode:
             leaving.rebooted(node, arguments["before"], seen)
         if verb in ("gate", "rebooted"):
             reasons = leaving.unfit(state.instances(), nodes, seen)
             return {"changed": False, "whole": not reasons, "reasons": reasons}
-        plan = node_plan.plan(verb, node or "", state.instances(), nodes, seen, arguments["params"])
+        plan = node_plan.plan(verb, node or "", state.instances(), nodes, seen, dict(arguments["params"], settings=settings))
         return dict(plan, changed=False, offline=bool(nodes[node].get("offline")), table=node_plan_table(plan), msg=plan["notes"])
 
     def _refuse_limit(self):

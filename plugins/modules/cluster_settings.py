@@ -37,6 +37,29 @@ options:
         a unicast address.
       - A new cluster has V(52:54:00) when this is not given. Existing instances keep their addresses.
     type: str
+  iallocator:
+    description:
+      - Who chooses nodes for new instances, and for mirrors that leave a node. V(builtin) is the collection's own engine, V(hail)
+        Ganeti's, and anything else the absolute path of a program on the controller that speaks Ganeti's IAllocator protocol,
+        version 2. The program must be there and executable.
+      - A new cluster has V(builtin) when this is not given.
+    type: str
+  tags:
+    description:
+      - Tags of the cluster. Those that begin with C(htools:) say which tags of instances and nodes count for placement.
+    type: list
+    elements: str
+  ipolicy:
+    description:
+      - Instance policy of the cluster, with Ganeti's names. C(std), C(minmax) (a list of C(min) and C(max)), C(disk-templates),
+        C(vcpu-ratio), C(spindle-ratio). What is left out forbids nothing.
+      - It counts where nodes are chosen. A node that the operator names is not refused for it.
+    type: dict
+  groups:
+    description:
+      - Settings of node groups, by name. C(alloc_policy) (V(preferred), V(last_resort) or V(unallocable)), C(tags) and C(ipolicy),
+        which is the cluster's where it says nothing.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -44,6 +67,16 @@ EXAMPLES = r"""
   gantry.cluster.cluster_settings:
     name: cluster.example.com
     mac_prefix: "52:54:7a"
+  run_once: true
+
+- name: Let Ganeti's hail choose nodes, none for more than eight processors
+  gantry.cluster.cluster_settings:
+    name: cluster.example.com
+    iallocator: hail
+    ipolicy:
+      minmax:
+        - max:
+            cpu-count: 8
   run_once: true
 """
 
@@ -55,6 +88,7 @@ cluster:
   sample:
     name: cluster.example.com
     mac_prefix: "52:54:7a"
+    iallocator: builtin
     schema: 1
     created: 1795362100
 registry:
@@ -63,7 +97,8 @@ registry:
   type: str
   sample: sqlite:////var/lib/gantry/registry.db
 error:
-  description: Why it failed, part by part. Its C(code) is for example V(bad_name), V(bad_mac_prefix) or V(no_registry).
+  description: Why it failed, part by part. Its C(code) is for example V(bad_name), V(bad_mac_prefix), V(bad_iallocator),
+    V(bad_policy) or V(no_registry).
   returned: failure
   type: dict
   sample:

@@ -15,8 +15,11 @@ description:
   - Reads what is declared of instances in their host variables (C(gantry_memory), C(gantry_disks) and so on; the role
     P(gantry.cluster.instance#role) lists them) and refuses the first setting that cannot be used.
   - Without O(observations) it only checks, and names the nodes and the files that have to be looked at.
-  - With them it chooses nodes where none are named, the ones with the most memory and disk left, and plans the records.
-    All instances of a run are planned together, so two of them do not count on the same free space.
+  - With them it chooses nodes where none are named, and plans the records. All instances of a run are planned together, so two of them
+    do not count on the same free space.
+  - Nodes that can take an instance are scored by the placement engine, which needs numpy on the controller, or another allocator
+    is asked (C(gantry_iallocator) of C(cluster_init)). Where the operator names no node, mirrored instances only go where
+    every mirror can still be started if a node dies.
   - Nothing is created or reserved in the registry here.
 extends_documentation_fragment:
   - gantry.cluster.attributes
@@ -48,6 +51,16 @@ options:
         loop.
     type: list
     elements: dict
+  capacity_checks:
+    description:
+      - Refuse an instance after which the cluster could not lose any node with everything on it, also instances without a mirror.
+    type: bool
+    default: false
+  force:
+    description:
+      - Choose nodes though mirrors could not all be started if a node died, and though ratios or exclusion tags forbid it.
+    type: bool
+    default: false
 seealso:
   - module: gantry.cluster.operation_begin
 """
@@ -98,7 +111,7 @@ paths:
 plans:
   description:
     - For each instance C(exists) (it is there and complete, as declared), C(record) (of what exists, or what
-      M(gantry.cluster.operation_begin) takes as its plan) and C(why).
+      M(gantry.cluster.operation_begin) takes as its plan), C(why), and C(choice) (of a new one, how its nodes were chosen).
   returned: success, with O(observations)
   type: dict
   sample:
@@ -145,11 +158,17 @@ msg:
   type: list
   elements: str
   sample: ["web1.example.com: on node1 and node2"]
+explanation:
+  description: How the nodes of new instances were chosen. The best candidates with their score, which nodes were rejected and why.
+  returned: success, with O(observations)
+  type: list
+  elements: str
+  sample: ["web1.example.com: on node1 and node2, chosen by builtin; cluster score 0.400000 -> 0.510000"]
 error:
   description:
     - What cannot be, part by part. Its C(code) is for example V(bad_size), V(bad_disk), V(bad_nic), V(bad_name),
       V(duplicate), V(no_space), V(no_nodes), V(too_few_nodes), V(unknown_node), V(node_unusable), V(no_bridge),
-      V(no_drbd), V(unreadable_image), V(image_too_large) or V(no_machine_type).
+      V(no_drbd), V(unreadable_image), V(image_too_large), V(no_machine_type), V(bad_iallocator), V(bad_answer) or V(no_numpy).
   returned: failure
   type: dict
   sample:

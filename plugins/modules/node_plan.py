@@ -36,14 +36,15 @@ options:
   verb:
     description:
       - V(check) checks the node's name only. V(gate) says whether the cluster is whole. V(rebooted) says that too, and fails unless
-        the node booted anew with the same DRBD. The others are the verbs on nodes.
+        the node booted anew with the same DRBD. V(together) says which of O(nodes) may be away at the same time. The others are the
+        verbs on nodes.
       - A verb on a node takes no limit, because it would hide the instances. One is refused.
     type: str
     required: true
-    choices: [check, evacuate, failover, gate, migrate, readd, reboot, rebooted]
+    choices: [check, evacuate, failover, gate, migrate, readd, reboot, rebooted, together]
   node:
     description:
-      - Name of the node. Required but for O(verb=gate); with O(verb=check), no name means that none is needed.
+      - Name of the node. Required but for O(verb=gate) and O(verb=together); with O(verb=check), no name means that none is needed.
     type: str
   observations:
     description:
@@ -60,6 +61,12 @@ options:
     description:
       - RV(before) of the plan, for O(verb=rebooted).
     type: dict
+  nodes:
+    description:
+      - Names of the nodes for O(verb=together).
+    type: list
+    elements: str
+    default: []
   declared:
     description:
       - The node must be a host of the inventory's group C(gantry_nodes), too.
@@ -155,6 +162,12 @@ before:
   returned: success, with O(verb=reboot) and O(observations)
   type: dict
   sample: {boot_id: 8e2c1f0e-2d0f-4b8c-9a3e-0d8f6a3b1c42, drbd: 8.4.11}
+groups:
+  description: Nodes that may be away at the same time, group by group, the largest first.
+  returned: success, with O(verb=together) and O(observations)
+  type: list
+  elements: list
+  sample: [[node1, node3], [node2]]
 whole:
   description: Every node answers and every mirrored disk is redundant.
   returned: success, with O(verb=gate) or O(verb=rebooted)

@@ -29,7 +29,7 @@ _TRIES = 50
 _WRITES = 100
 
 SCHEMA = 1
-DEFAULTS = {"mac_prefix": "52:54:00", "schema": SCHEMA}
+DEFAULTS = {"mac_prefix": "52:54:00", "iallocator": "builtin", "schema": SCHEMA}
 
 
 def instance_key(name):
@@ -500,6 +500,10 @@ class ClusterState:
         entry = self.registry.get(instance_key(name))
         guards = [ModRevision(lock_key(name), lock.mod_revision), ModRevision(instance_key(name), entry.mod_revision)]
         record = dict(entry.value, **changes)
+        home = self.registry.get("nodes/" + str(changes.get("primary")))
+        if home is not None:
+            # an instance belongs to the node group it is in
+            record["group"] = home.value.get("group", "default")
         if not keep_pending:
             record.pop("pending", None)
         writes = [Delete(lock_key(name))] + self._close_journal(operation["id"], state, reason)

@@ -9,78 +9,13 @@ bad one is refused before anything is touched.
 
 from __future__ import annotations
 
-import math
 import re
 import uuid as uuids
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils import placement
+from ansible_collections.gantry.cluster.plugins.plugin_utils.allocator import Chooser
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import differences
-
-#: Extent size assumed when a node did not say, MiB.
-EXTENT_MIB = 4
-
-
-def candidates(nodes, observations):
-    """The nodes as placement wants them, from the registry's nodes and what was observed.
-
-    Free memory is the smaller of what the kernel calls available and what is left when every guest of the node
-    uses all it was given.
-    """
-    seen = {observation["node"]: observation for observation in observations}
-    found = []
-    for name, node in sorted(nodes.items()):
-        observation = seen.get(name)
-        info = (observation or {}).get("node_info") or {}
-        given = sum(domain["memory_mib"] for domain in info.get("domains", []) if domain["state"] != "shutoff")
-        groups = info.get("volume_groups") or {}
-        found.append({
-            "name": name,
-            "usable": _why_not(node, observation) is None,
-            "why_not": _why_not(node, observation),
-            "hypervisors": node.get("hypervisors", ["kvm"]),
-            "vg": node["vg"],
-            "memory_total_mib": info.get("memory_total_mib", 0),
-            "memory_free_mib": min(info.get("memory_free_mib", 0), info.get("memory_total_mib", 0) - given),
-            "disk_free_mib": {group: sizes["free_mib"] for group, sizes in groups.items()},
-            "disk_total_mib": {group: sizes["size_mib"] for group, sizes in groups.items()},
-            "extent_mib": {group: sizes.get("extent_mib", EXTENT_MIB) for group, sizes in groups.items()},
-            "node": node,
-            "info": info,
-        })
-    return found
-
-
-def _why_not(node, observation):
-    if node.get("offline"):
-        return "is marked offline"
-    if node.get("drained"):
-        return "is drained"
-    if observation is None:
-        return "was not asked"
-    if not observation.get("reachable"):
-        return "does not answer: %s" % observation.get("error")
-    libvirt = observation["node_info"]["libvirt"]
-    if not libvirt["ok"]:
-        return "its libvirtd does not answer: %s" % libvirt.get("error")
-    return None
-
-
-def metadata_mib(size_mib):
-    """DRBD's external metadata for a disk of this size, MiB: one bit per 4 KiB, and 1 MiB of log and superblock."""
-    return math.ceil(size_mib * 1024 * 1024 / 32768 / (1024 * 1024)) + 1
-
-
-def disk_request(spec, extent_mib=EXTENT_MIB):
-    """MiB needed on each node by volume group ("" is the node's own), in whole extents."""
-    need = {}
-    for disk in spec["disks"]:
-        parts = [disk["size_mib"]]
-        if spec["disk_template"] == "drbd":
-            parts.append(metadata_mib(disk["size_mib"]))
-        group = disk["vg"] or ""
-        need[group] = need.get(group, 0) + sum(math.ceil(part / extent_mib) * extent_mib for part in parts)
-    return need
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import candidates, disk_request, refusals, reserve
 
 
 def version_of(machine):
@@ -153,7 +88,7 @@ def _check_node_needs(spec, nodes, primary):
                     "Instance %s: %s cannot be used on node %s" % (spec["name"], path, node["name"]), found=seen["error"],
                     expected="a readable file", mend="put it on %s, readable for all" % node["name"], code="unreadable_image",
                 )
-    if spec["image"]:
+    if spec["image"] and primary is not None:
         size = primary["info"]["paths"][spec["image"]].get("virtual_size_mib") or 0
         if size > spec["disks"][0]["size_mib"]:
             raise GantryError(
@@ -197,43 +132,126 @@ def _seen_numbers(nodes):
     return {"minors": sorted(minors), "ports": sorted(ports)}
 
 
-def plan(specs, instances, nodes, observations):
+def plan(specs, instances, nodes, observations, settings=None, capacity=False, force=False):
     """Plan all instances of a run.
 
     :param specs: parsed specifications (:func:`instance_spec.parse`).
     :param instances: existing records by name.
     :param nodes: the registry's nodes by name.
-    :returns: ``{name: {"exists": bool, "record": record or plan, "why": text}}``
+    :param settings: the cluster's settings.
+    :param capacity: must the cluster be able to lose any node afterwards?
+    :param force: go where not all mirrors could be started if a node died.
+    :returns: ``{name: {"exists": bool, "record": record or plan, "why": text, "choice": how the nodes were chosen or None}}``
     :raises GantryError: the first instance that cannot be.
     """
     pool = candidates(nodes, observations)
     if not pool:
         raise GantryError("The cluster has no node", mend="run node_add for your nodes", code="no_nodes")
     in_use = _seen_numbers(pool)
-    plans = {}
+    new = [spec for spec in specs if spec["name"] not in instances]
+    chooser, plans = None, {}
     for spec in specs:
         name = spec["name"]
         if name in nodes:
             raise GantryError("Instance %s has the name of a node" % name, mend="choose another name", code="duplicate")
         record = instances.get(name)
         if record is not None:
-            plans[name] = {"exists": record["status"] == "ready", "record": record, "why": _existing(spec, record)}
+            plans[name] = {"exists": record["status"] == "ready", "record": record, "why": _existing(spec, record), "choice": None}
             continue
-        count = 2 if spec["disk_template"] == "drbd" else 1
-        request = {"name": name, "memory_mib": spec["memory_mib"], "disk_mib": disk_request(spec), "hypervisor": spec["hypervisor"]}
-        fixed = [node for node in (spec["primary"], spec["secondary"]) if node]
-        if count > len(pool):
-            raise GantryError(
-                "Instance %s cannot have the disk template drbd" % name, found="%d node in the cluster" % len(pool),
-                expected="two nodes", mend="add a node with node_add, or set gantry_disk_template: plain", code="too_few_nodes",
-            )
         _check_clashes(spec, pool)
-        answer = placement.choose(request, pool, count, fixed)
-        chosen = [next(node for node in pool if node["name"] == node_name) for node_name in answer["nodes"]]
+        if chooser is None:
+            chooser = Chooser(settings or {}, nodes, instances, observations, new, capacity, force)
+        request = {"name": name, "memory_mib": spec["memory_mib"], "disk_mib": disk_request(spec), "hypervisor": spec["hypervisor"]}
+        choice = _choose(spec, request, pool, chooser)
+        chosen = [next(node for node in pool if node["name"] == node_name) for node_name in choice["nodes"]]
         _check_node_needs(spec, chosen, chosen[0])
-        placement.reserve(request, pool, answer["nodes"])
-        plans[name] = {"exists": False, "record": _record(spec, chosen, in_use), "why": "on " + " and ".join(answer["nodes"])}
+        reserve(request, pool, choice["nodes"])
+        plans[name] = {"exists": False, "record": _record(spec, chosen, in_use), "why": "on " + " and ".join(choice["nodes"]),
+                       "choice": choice}
     return plans
+
+
+def _choose(spec, request, pool, chooser):
+    """The nodes of one instance: ``{"nodes", "rejected": {node: [reasons]}, "candidates", "score", "metrics"}``.
+
+    :raises GantryError: a named node cannot take it, or too few nodes can.
+    """
+    roles = ("primary", "secondary")[:2 if spec["disk_template"] == "drbd" else 1]
+    if len(roles) > len(pool):
+        raise GantryError(
+            "Instance %s cannot have the disk template drbd" % spec["name"], found="%d node in the cluster" % len(pool),
+            expected="two nodes", mend="add a node with node_add, or set gantry_disk_template: plain", code="too_few_nodes",
+        )
+    fixed = [node for node in (spec["primary"], spec["secondary"]) if node]
+    for role, name in zip(roles, fixed):
+        _check_named(request, pool, role, name)
+    before, rejected = chooser.score(), {}
+    if len(fixed) == len(roles):
+        chooser.put(spec["name"], *fixed)
+        found = {"nodes": fixed, "candidates": [], "fitting": None, "why": "named"}
+    else:
+        fitting = {}
+        for position, role in enumerate(roles):
+            fitting[role] = [fixed[position]] if position < len(fixed) else _fitting(spec, request, pool, role, fixed, rejected)
+        found = chooser.place(spec["name"], fitting["primary"], fitting.get("secondary"))
+        for name, reason in found.pop("rejected").items():
+            rejected.setdefault(name, [reason])
+        if not found["nodes"]:
+            _refuse(spec["name"], roles[-1] if fixed else roles[0], rejected, found["why"])
+    after = chooser.score()
+    return dict(found, rejected=rejected, by=chooser.name, score_before=round(float(before["score"]), 6),
+                score=round(float(after["score"]), 6), metrics={key: round(float(value), 6) for key, value in after["metrics"].items()})
+
+
+def _check_named(request, pool, role, name):
+    """:raises GantryError: a node that the operator named cannot take the role."""
+    node = next((node for node in pool if node["name"] == name), None)
+    reasons = refusals(request, node, role) if node else ["is not a node of the cluster"]
+    if reasons:
+        raise GantryError(
+            "Instance %s cannot have node %s as its %s" % (request["name"], name, role), found="; ".join(reasons),
+            expected="a node with room for it", mend="name another gantry_%s, or leave both out to have them chosen" % role,
+            code="unknown_node" if node is None else "no_space" if node["usable"] else "node_unusable",
+        )
+
+
+def _fitting(spec, request, pool, role, taken, rejected):
+    """Names of the nodes that can take the role; the reasons of the others go to ``rejected``.
+
+    :raises GantryError: there is none.
+    """
+    roomy = []
+    for node in pool:
+        reasons = refusals(request, node, role)
+        if node["name"] in taken:
+            continue
+        if reasons:
+            rejected.setdefault(node["name"], reasons)
+        else:
+            roomy.append(node)
+    if not roomy:
+        _refuse(spec["name"], role, rejected, "no other node")
+    suited, lacking = [], None
+    for node in roomy:
+        try:
+            _check_node_needs(spec, [node], node if role == "primary" else None)
+            suited.append(node["name"])
+        except GantryError as refusal:
+            lacking = lacking or refusal
+            rejected.setdefault(node["name"], [refusal.found or refusal.what])
+    if not suited:
+        # the first one's own words say more than "no node"
+        raise lacking
+    return suited
+
+
+def _refuse(name, role, rejected, why):
+    raise GantryError(
+        "No node can be the %s of instance %s" % (role, name),
+        found="; ".join("%s: %s" % (node, ", ".join(reasons)) for node, reasons in sorted(rejected.items())) or why,
+        expected="nodes with enough memory and disk, which could also do without one of them",
+        mend="free space, add a node with node_add, or make the instance smaller; gantry_force=true does without N+1", code="no_space",
+    )
 
 
 def _existing(spec, record):
@@ -251,3 +269,21 @@ def _existing(spec, record):
     if record["status"] == "ready":
         return "exists already on %s" % record["primary"]
     return "was begun and is finished now"
+
+
+def explanation(plans):
+    """How the nodes of new instances were chosen, as lines. Pure."""
+    lines = []
+    for name, one in sorted(plans.items()):
+        choice = one.get("choice")
+        if not choice:
+            continue
+        lines.append("%s: %s, chosen by %s; cluster score %.6f -> %.6f" % (
+            name, one["why"], "the operator" if choice["why"] == "named" else choice["by"], choice["score_before"], choice["score"]))
+        for other in choice["candidates"]:
+            lines.append("  candidate %s: score %.6f" % (" and ".join(other["nodes"]), other["score"]))
+        if choice["fitting"] is not None and choice["fitting"] > len(choice["candidates"]):
+            lines.append("  and %d more" % (choice["fitting"] - len(choice["candidates"])))
+        lines += ["  rejected %s: %s" % (node, ", ".join(reasons)) for node, reasons in sorted(choice["rejected"].items())]
+        lines.append("  score by metric: %s" % ", ".join("%s %.6f" % (key, value) for key, value in choice["metrics"].items() if value))
+    return lines

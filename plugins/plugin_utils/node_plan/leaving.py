@@ -25,16 +25,20 @@ def evacuate(node, records, nodes, observations, params):
     """Primaries leave by a move, then every mirror on the node, those just made too, goes to a new node.
 
     :param params: ``evacuate``: primary (only the moves), secondary (only the mirrors that are there now) or all;
-        ``force``: take a new node though the cluster is then not N+1.
+        ``force``: take a new node though the cluster is then not N+1; ``settings``: the cluster's, which name the allocator.
     """
     what, force = params.get("evacuate") or "all", bool(params.get("force"))
     pool = Pool(nodes, observations)
+    if what != "primary":
+        pool.choosing(params.get("settings") or {}, nodes, records, observations)
     entries, moved = _moves(node, _primaries(node, records) if what != "secondary" else [], pool)
     layout = {name: (record["primary"], record["secondary"]) for name, record in records.items()}
     layout.update({name: (target, node) for name, target in moved.items()})
     leaving = [] if what == "primary" else [
         records[name] for name, (_primary, secondary) in sorted(layout.items())
         if secondary == node and records[name]["primary"] != node or what == "all" and name in moved or _half_moved(records[name], node)]
+    for name, target in moved.items() if pool.chooser else ():
+        pool.chooser.put(name, target, node)
     staying = set(records) - {record["name"] for record in leaving}
     pool.stand_by([(records[name], *layout[name]) for name in sorted(staying)])
     entries = {one["name"]: one for one in entries}
@@ -136,6 +140,25 @@ def unfit(records, nodes, observations):
         reasons += ["%s: disk %d is %s (%s)" % (name, disk["index"], disk["verdict"], disk["detail"])
                     for disk in pool.picture(record)["disks"] if disk["verdict"] != views.REDUNDANT]
     return reasons
+
+
+def together(records, nodes, observations, settings, names):
+    """Which of these nodes may be rebooted at the same time: lists of names, the largest first.
+
+    Not together: the two nodes of an instance, and nodes whose guests would go to the same third one.
+    """
+    from ansible_collections.gantry.cluster.plugins.plugin_utils.placement import rolling
+    from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.formats import registry
+    from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import np
+    from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.state import State
+    model = registry.load(settings, nodes, records, observations)
+    chosen = np.array([name in names for name in model.cluster.nodes.names], dtype=bool)
+    colours = rolling.colour(rolling.conflicts(State(model.cluster), chosen), chosen)
+    found = {}
+    for name, colour in zip(model.cluster.nodes.names, colours.tolist()):
+        if colour >= 0:
+            found.setdefault(colour, []).append(name)
+    return sorted(found.values(), key=lambda group: (-len(group), group))
 
 
 def rebooted(node, before, observations):
@@ -244,6 +267,7 @@ def _mirror(record, primary, node, pool, force, entries):
         new = pending["params"]["new_node"]
         if record["secondary"] != new and new in pool.nodes:
             pool.promise_standby(record, primary, new)
+            pool.chooser.put(record["name"], primary, new)
     elif not left:
         new, rejected, taken = pool.choose_secondary(record, primary, without={node}, force=force)
         if new is None:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.gantry.cluster.plugins.plugin_utils import placement
+from ansible_collections.gantry.cluster.plugins.plugin_utils import node_space
+from ansible_collections.gantry.cluster.plugins.plugin_utils.allocator import Chooser
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import FINISHERS
-from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import EXTENT_MIB, candidates, disk_request
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import EXTENT_MIB, candidates, disk_request, unsuited
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.view import view
 
 
@@ -22,6 +23,7 @@ class Pool:
         self.nodes = {entry["name"]: entry for entry in candidates(nodes, observations)}
         #: MiB that a node needs for the guests of another one, should that die: {(primary, secondary): MiB}.
         self.standing_by = {}
+        self.chooser = None
 
     def picture(self, record, more=()):
         """The instance as its nodes show it; ``more`` are further nodes to look at."""
@@ -63,7 +65,7 @@ class Pool:
         """
         node = self.nodes[name]
         request = {"memory_mib": record["memory_mib"], "disk_mib": self._disk_mib(record, node), "hypervisor": record["hypervisor"]}
-        hard = placement.refusals(request, node, "secondary")
+        hard = node_space.refusals(request, node, "secondary")
         if not node["usable"]:
             return hard, []
         hard += unsuited(record, node)
@@ -78,12 +80,17 @@ class Pool:
                 soft.append("N+1: %d MiB of memory needed should %s die, %d MiB free" % (needed, primary, max(node["memory_free_mib"], 0)))
         return hard, soft
 
+    def choosing(self, settings, nodes, records, observations):
+        """From now on nodes can be chosen (:meth:`choose_secondary`); who chooses sees the same nodes."""
+        self.chooser = Chooser(settings, nodes, records, observations)
+
     def choose_secondary(self, record, primary, without, force=False):
         """Choose a node for the mirror and promise it. Returns ``(name or None, rejected, soft reasons taken)``.
 
-        The best keeps the largest share of its scarcer resource; ``without`` names nodes that are no choice at all.
+        Which nodes can is said here; which of them is best, by the engine or the cluster's own allocator. ``without`` names
+        nodes that are no choice at all.
         """
-        fitting, rejected = [], {}
+        fitting, rejected = {}, {}
         for name in sorted(self.nodes):
             if name in without or name == primary:
                 continue
@@ -91,12 +98,17 @@ class Pool:
             if hard or (soft and not force):
                 rejected[name] = hard + soft
             else:
-                fitting.append((bool(soft), self._share(record, name, primary), name, soft))
-        if not fitting:
-            return None, rejected, []
-        _soft, _share, name, taken = min(fitting)
-        self.take_mirror(record, primary, name)
-        return name, rejected, taken
+                fitting[name] = soft
+        # those that need no force come first
+        for names in ([name for name, soft in fitting.items() if not soft], [name for name, soft in fitting.items() if soft]):
+            self.chooser.put(record["name"], primary, record["secondary"] if record["secondary"] != primary else record["primary"])
+            name = self.chooser.new_secondary(record["name"], names) if names else None
+            if name is not None:
+                self.take_mirror(record, primary, name)
+                return name, rejected, fitting[name]
+        for name in fitting:
+            rejected.setdefault(name, ["too little is left for what is there already"])
+        return None, rejected, []
 
     def take_mirror(self, record, primary, name):
         """Promise a node's disk space, and its memory for a failover, to an instance."""
@@ -111,31 +123,6 @@ class Pool:
         groups = {disk["vg"] or node["vg"] for disk in record["disks"]}
         extent = max((node["extent_mib"].get(group, EXTENT_MIB) for group in groups), default=EXTENT_MIB)
         return disk_request(record, extent)
-
-    def _share(self, record, name, primary):
-        """The larger share of disk or of standby memory in use once the mirror is there: smaller is better."""
-        node = self.nodes[name]
-        total = max(node["disk_total_mib"].get(node["vg"], 0), 1)
-        disk = (total - node["disk_free_mib"].get(node["vg"], 0) + sum(self._disk_mib(record, node).values())) / total
-        held = self.standing_by.get((primary, name), 0) + record["memory_mib"]
-        memory = (node["memory_total_mib"] - node["memory_free_mib"] + held) / max(node["memory_total_mib"], 1)
-        return max(disk, memory)
-
-
-def unsuited(record, node):
-    """What a node lacks to run an instance, beside space: sentences."""
-    info, reasons = node["info"], []
-    libvirt = info.get("libvirt") or {}
-    if libvirt.get("machine_list") and record["machine"] not in libvirt["machine_list"]:
-        reasons.append("its QEMU has no machine type %s" % record["machine"])
-    if record["domain_type"] not in (libvirt.get("domain_types") or []):
-        reasons.append("no domain type %s" % record["domain_type"])
-    for nic in record["nics"]:
-        if nic["bridge"] not in (info.get("bridges") or []):
-            reasons.append("no bridge %s" % nic["bridge"])
-    if record["disk_template"] == "drbd" and not (info.get("drbd") or {}).get("ok"):
-        reasons.append("no usable DRBD")
-    return reasons
 
 
 def interrupted(record, verb):

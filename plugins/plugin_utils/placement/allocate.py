@@ -29,6 +29,7 @@ class Choice:
     :ivar failures: ``{reason: number of placements refused for it}``.
     :ivar log: sentences, as hail's.
     :ivar rejected: ``{name of a node: reason it cannot be the primary}``, when asked to explain.
+    :ivar best: the best placements with their scores, ``[(score, nodes)]``, when asked to explain.
     """
 
     nodes: list
@@ -37,18 +38,21 @@ class Choice:
     failures: dict = dataclasses.field(default_factory=dict)
     log: list = dataclasses.field(default_factory=list)
     rejected: dict = dataclasses.field(default_factory=dict)
+    best: list = dataclasses.field(default_factory=list)
 
 
 class Tables:
     """Scores of a new instance on every node, or on every pair, from one state.
 
     :param state: :class:`.state.State`; the instance is known to it and not placed.
+    :param waive: N+1 of the secondary too, which hail never waives.
     """
 
-    def __init__(self, state, ignore_soft=False):
+    def __init__(self, state, ignore_soft=False, waive=False):
         self.state = state
         self.evaluator = Evaluator(state, Options(ignore_soft_errors=ignore_soft))
         self.ignore_soft = ignore_soft
+        self.waive = waive
 
     def refresh(self):
         """Take in the state as it is now."""
@@ -154,8 +158,7 @@ class Tables:
         columns = ev.column[secondaries]
         full = np.empty((len(every), len(ev.targets)))
         full[:, columns] = reserved
-        # hail waives nothing for the secondary.
-        return ev.takes_secondary(every, full, np.zeros(len(every), dtype=bool))[:, columns]
+        return ev.takes_secondary(every, full, np.full(len(every), self.waive))[:, columns]
 
 
 class Allocator:
@@ -163,32 +166,38 @@ class Allocator:
 
     :param state: :class:`.state.State` of the whole cluster; the instances asked for are in its cluster, not placed.
     :param capacity: must the cluster be able to lose any node afterwards?
-    :param explain: collect for each node why it cannot be the primary.
+    :param explain: collect for each node why it cannot be the primary, and the best placements.
+    :param waive: with ``ignore_soft``, waive N+1 of the secondary too.
     """
 
-    def __init__(self, state, capacity=True, ignore_soft=False, explain=False):
+    #: Placements that are told when asked to explain.
+    BEST = 5
+
+    def __init__(self, state, capacity=True, ignore_soft=False, explain=False, waive=False):
         self.state = state
         self.capacity = capacity
         self.ignore_soft = ignore_soft
         self.explain = explain
+        self.waive = waive
         self._tables = {}
 
     def tables(self, group):
         """:class:`Tables` that score one group, or with None the whole cluster, in the state as it is now."""
         if group not in self._tables:
             self.state.set_scope(group)
-            self._tables[group] = Tables(self.state, self.ignore_soft)
+            self._tables[group] = Tables(self.state, self.ignore_soft, self.waive)
         else:
             self.state.set_scope(group)
             self._tables[group].refresh()
         return self._tables[group]
 
-    def allocate(self, i, required, group=None, restrict=None):
+    def allocate(self, i, required, group=None, restrict=None, secondaries=None):
         """Choose nodes for an instance and put it there.
 
         :param required: number of nodes, one or two.
         :param group: position of the only group to use; default: the best of all allocable ones.
         :param restrict: names of the only nodes to use; None for all.
+        :param secondaries: names of the only nodes for the secondary, where they are others.
         :returns: :class:`Choice`.
         """
         cluster = self.state.cluster
@@ -207,7 +216,7 @@ class Allocator:
             if self.capacity and redundancy is None:
                 redundancy = Redundancy(self.state, None if group is None else cluster.nodes.group == group)
                 unready = redundancy.reasons()
-            choice = self._in_group(i, required, position, restrict, tables, redundancy, unready)
+            choice = self._in_group(i, required, position, (restrict, secondaries), tables, redundancy, unready)
             for reason, number in choice.failures.items():
                 failures[reason] = failures.get(reason, 0) + number
             rejected.update(choice.rejected)
@@ -236,13 +245,17 @@ class Allocator:
         state = self.state
         names = state.cluster.nodes.names
         usable = (state.cluster.nodes.group == group) & ~state.offline
-        if restrict is not None:
-            only = set(restrict)
-            usable &= np.array([name in only for name in names], dtype=bool)
-        at = np.flatnonzero(usable)
-        if len(at) < required:
+        primaries, secondaries = restrict
+        at = others = np.flatnonzero(usable & self._among(names, primaries))
+        if secondaries is not None:
+            others = np.flatnonzero(usable & self._among(names, secondaries))
+        if not len(at) or len(np.union1d(at, others)) < required or (required == 2 and not len(others)):
             return Choice([], log=["Not enough online nodes" if required == 2 else "No online nodes"])
-        return self.choose(i, required, at, at, tables, redundancy, unready)
+        return self.choose(i, required, at, others, tables, redundancy, unready)
+
+    @staticmethod
+    def _among(names, only):
+        return np.array([only is None or name in only for name in names], dtype=bool)
 
     def choose(self, i, required, primaries, secondaries, tables, redundancy, unready):
         """The best of some primaries, or of their pairs with some secondaries.
@@ -274,14 +287,25 @@ class Allocator:
                 failures[s.FAIL_N1] = int(lost.sum())
                 table[lost] = np.inf
                 fits &= room
+        best = self._best(required, table, primaries, secondaries) if self.explain else []
         at = self._first_that_holds(i, required, table, primaries, secondaries, redundancy, failures)
         if at is None:
-            return Choice([], failures=failures, rejected=rejected, log=[self._describe_none(failures)])
+            return Choice([], failures=failures, rejected=rejected, log=[self._describe_none(failures)], best=best)
         nodes = [int(primaries[at[0]])] + ([int(secondaries[at[1]])] if required == 2 else [])
         fitting = int(np.isfinite(table).sum())
         described = "score: %.8f, successes %d, failures %d (%s) for node(s) %s" % (
             table[at], fitting, sum(failures.values()), _counts(failures), "/".join(names[node] for node in nodes))
-        return Choice(nodes, float(table[at]), fitting, failures, [described], rejected)
+        return Choice(nodes, float(table[at]), fitting, failures, [described], rejected, best)
+
+    def _best(self, required, table, primaries, secondaries):
+        """The best placements: ``[(score, nodes)]``."""
+        found = []
+        for flat in np.argsort(table, axis=None, kind="stable")[:self.BEST]:
+            at = np.unravel_index(int(flat), table.shape)
+            if not np.isfinite(table[at]):
+                break
+            found.append((float(table[at]), [int(primaries[at[0]])] + ([int(secondaries[at[1]])] if required == 2 else [])))
+        return found
 
     def _first_that_holds(self, i, required, table, primaries, secondaries, redundancy, failures):
         """Index of the best placement after which any node may be lost; the table loses those that fail."""

@@ -52,11 +52,12 @@ class Evacuator:
         self.ignore_soft = ignore_soft
         self.capacity = capacity
 
-    def nodes(self, instances, mode):
+    def nodes(self, instances, mode, only=None):
         """Evacuate instances off the nodes the mode names.
 
         :param instances: positions.
         :param mode: one of :data:`MODES`.
+        :param only: positions of the only nodes to go to; None for all of the group.
         :returns: :class:`Evacuation`.
         """
         state = self.state
@@ -70,7 +71,8 @@ class Evacuator:
         for i in instances:
             group = int(state.cluster.nodes.group[state.primary[i]])
             closed = left | {int(state.primary[i])}
-            self._try(result, i, lambda i=i, group=group, closed=closed: self._one(i, mode, group, self._open(group, closed)))
+            nodes = [node for node in self._open(group, closed) if only is None or node in only]
+            self._try(result, i, lambda i=i, group=group, nodes=nodes: self._one(i, mode, group, nodes))
         return result
 
     def change_group(self, instances, targets):
@@ -230,10 +232,11 @@ class Evacuator:
         return self._one(i, ALL, best[1], best[2])
 
 
-def relocate(state, i, leave, ignore_soft=False):
+def relocate(state, i, leave, ignore_soft=False, only=None):
     """A new secondary for a DRBD instance, a new primary for one on shared storage.
 
     :param leave: positions of the nodes to leave: exactly the one that is to be replaced.
+    :param only: positions of the only nodes to go to; None for all of the group.
     :returns: position of the new node.
     :raises GantryError: it cannot be done.
     """
@@ -255,7 +258,7 @@ def relocate(state, i, leave, ignore_soft=False):
             found=", ".join(names[node] for node in leave) or "no node", expected=names[present],
             mend="name that node in relocate_from", code="bad_request",
         )
-    result = Evacuator(state, ignore_soft).nodes([i], mode)
+    result = Evacuator(state, ignore_soft).nodes([i], mode, only)
     if result.failed:
         raise GantryError(
             "Instance %s cannot leave node %s" % (name, names[present]), found=result.failed[0][1],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils import lvm
 from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import ASIDE
-from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import EXTENT_MIB
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import EXTENT_MIB
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verify.case import lives
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import choose_machine, metadata_mib, plan
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import choose_machine, plan
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import differences, parse
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import metadata_mib
 from ansible_collections.gantry.cluster.plugins.plugin_utils.units import parse_mib, show_mib
 
 GOOD = {"gantry_memory": "512MiB", "gantry_disks": [{"size": "1GiB"}]}

@@ -121,15 +121,19 @@ class Bench:
             "kernel": None, "initrd": None, "kernel_args": "",
             "disks": [{"index": 0, "name": name + "-disk0", "template": template, "size_mib": 64, "vg": "gantry", "nodes": where}]})
         record = self.state.end(operation, "done", {"status": "ready"})
-        for node in where:
+        self.show(name, primary, secondary, running, memory)
+        return record
+
+    def show(self, name, primary, secondary=None, running=True, memory=512):
+        """Let the nodes show an instance."""
+        for node in (primary, secondary) if secondary else (primary,):
             self.shown[node]["volumes"].append({"vg": "gantry", "name": name + "-disk0", "size_mib": 64})
-            if template == "drbd":
+            if secondary:
                 self.shown[node]["drbd_resources"][name + "-disk0"] = {
                     "role": "Primary" if running and node == primary else "Secondary", "connection": "Connected", "peer_disk": "UpToDate",
                     "volumes": [{"volume": 0, "minor": 1, "disk": "UpToDate"}], "out_of_sync_kib": 0, "sync_percent": None,
                     "allow_two_primaries": False, "generations": None}
         self.domain(primary, name, "running" if running else "shutoff", memory)
-        return record
 
     def domain(self, node, name, state, memory=512):
         """A guest or its definition on a node."""

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from ansible_collections.gantry.cluster.plugins.action import cluster_verify
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils import run_owner
+from ansible_collections.gantry.cluster.plugins.plugin_utils import report_file, run_owner
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry
 
@@ -115,13 +115,13 @@ def test_fence_methods():
 
 def test_the_report_is_whole_or_not_there(tmp_path, monkeypatch):
     path = tmp_path / "verify.xml"
-    cluster_verify.write_report(str(path), "first")
+    report_file.write_file(str(path), "first", "The file", "gantry_x")
 
     def fail(_source, _target):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(cluster_verify.os, "replace", fail)
+    monkeypatch.setattr(report_file.os, "replace", fail)
     with pytest.raises(GantryError) as refusal:
-        cluster_verify.write_report(str(path), "second")
+        report_file.write_file(str(path), "second", "The file", "gantry_x")
     assert refusal.value.code == "unwritable" and "No space left" in str(refusal.value)
     assert path.read_text(encoding="utf-8") == "first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["verify.xml"]
