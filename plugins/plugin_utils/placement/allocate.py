@@ -12,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement import state as s
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.evaluator import Evaluator
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import ALLOC_POLICIES, np
-from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.moves import Evaluator, Options
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.moves import Options
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.policy import refuses
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.redundancy import Redundancy
-from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.score import WEIGHTS
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.spread import tables
 
 
 @dataclasses.dataclass
@@ -58,37 +59,27 @@ class Tables:
         """Take in the state as it is now."""
         self.evaluator.refresh()
 
-    def _primary_part(self, i, at, columns):
+    def _primary_part(self, i, at):
         """(score of all that only the primary changes, booleans: taken) for each node of ``at``."""
         state, ev = self.state, self.evaluator
         count = len(ev.targets)
-        total = np.zeros(len(at))
-        for spread in ev.primary_spreads:
-            u = 0.0
-            for need, unit in spread.parts:
-                u = u + need[i] * unit[at]
-            squares = spread.squares + u * (u + 2 * spread.y[at])
-            total += spread.weight * np.sqrt(np.maximum(squares / count - ((spread.sum + u) / count) ** 2, 0))
+        total = sum(spread.single(spread.change(i, at, 1), count) for spread in ev.primary_spreads)
         real = float(state.real[i])
         fails = state.memory[at] - state.memory_need[i] <= state.reserved[at] if real else state.fails_n1[at] > 0
-        total += fails * (ev.count[at] + real) - ev.n1[at]
+        total = total + fails * (ev.count[at] + real) - ev.n1[at]
+        columns = ev.column[at]
         if ev.exclusion is not None:
-            total += 2 * (ev.exclusion[i] @ ev.tagged)[columns]
-        force = np.array([self.ignore_soft])
-        return total, ev.takes_primary(np.array([i]), force)[0, columns]
+            total += 2 * (ev.exclusion[i] @ ev.rules.tagged)[columns]
+        ok = ev.rules.primary(np.array([i]), np.array([self.ignore_soft]))
+        # A node that is offline has no column, and takes nothing.
+        return total, columns >= 0 if ok is None else ok[0, columns] & (columns >= 0)
 
     def single(self, i, at):
         """Scores on each node of ``at``; infinite where refused."""
         state, ev = self.state, self.evaluator
-        columns = ev.column[at]
-        total, ok = self._primary_part(i, at, columns)
         count = len(ev.targets)
-        for spread in ev.both_spreads:
-            u = 0.0
-            for need, unit in spread.parts:
-                u = u + need[i] * unit[at]
-            squares = spread.squares + u * (u + 2 * spread.y[at])
-            total += spread.weight * np.sqrt(np.maximum(squares / count - ((spread.sum + u) / count) ** 2, 0))
+        total, ok = self._primary_part(i, at)
+        total = total + sum(spread.single(spread.change(i, at, 1), count) for spread in ev.both_spreads)
         total += ev.rest + ev.base_reserved
         if state.cluster.location_names:
             total += [self._location(i, node, -1) for node in at]
@@ -106,59 +97,40 @@ class Tables:
 
     def pairs(self, i, primaries, secondaries):
         """(primaries, secondaries): scores on each pair; infinite where refused."""
-        state, ev = self.state, self.evaluator
-        total, ok = self._primary_part(i, primaries, ev.column[primaries])
+        ev = self.evaluator
+        total, ok = self._primary_part(i, primaries)
         total = total + ev.rest
-        count = len(ev.targets)
-        table = np.zeros((len(primaries), len(secondaries)))
-        for spread in ev.both_spreads:
-            weight = spread.weight ** 2 / count
-            u = 0.0
-            for need, unit in spread.parts:
-                u = u + need[i] * unit[primaries]
-            sums = spread.sum + u
-            rows = [(spread.squares + u * (u + 2 * spread.y[primaries]) - sums * sums / count) * weight]
-            columns = [np.ones(len(secondaries))]
-            for need, unit in spread.parts:
-                a, d = need[i], unit[secondaries]
-                rows += [np.full(len(primaries), 2 * a * weight), -2 / count * sums * a * weight,
-                         np.full(len(primaries), a * a * (1 - 1 / count) * weight)]
-                columns += [spread.y[secondaries] * d, d, d * d]
-            product = np.column_stack(rows) @ np.stack(columns)
-            np.maximum(product, 0, out=product)
-            np.sqrt(product, out=product)
-            table += product
-        need = state.reserve_need[i]
-        reserved = state.reserved_for[np.ix_(primaries, secondaries)] + need
-        np.maximum(reserved, state.reserved[secondaries], out=reserved)
-        real = float(state.real[i])
-        if real:
-            fails = state.memory[secondaries] <= reserved
-            table += fails * (ev.count[secondaries] + 1) - ev.n1[secondaries]
-        every = np.full(len(primaries), i)
-        takes = self._takes_secondary(every, reserved, secondaries)
-        takes &= ok[:, None]
-        takes &= primaries[:, None] != secondaries[None, :]
-        y = reserved * ev.per_memory[secondaries] - ev.reserved_mean
-        change = y - ev.reserved_y[secondaries]
-        squares = ev.reserved_squares + y * y - ev.reserved_y[secondaries] ** 2
-        table += WEIGHTS["reserved_mem_rtotal"] * change
-        spread = squares / count - ((ev.reserved_sum + change) / count) ** 2
-        np.maximum(spread, 0, out=spread)
-        table += np.sqrt(spread)
-        table += total[:, None]
-        if state.cluster.location_names and real:
+        total[~ok] = np.inf
+        columns = ev.column[secondaries]
+        every = len(columns) == len(ev.targets) and bool((columns == np.arange(len(columns))).all())
+        table = np.empty((len(primaries), len(secondaries)))
+        start = 0
+        for those in ev.chunks(primaries):
+            part = self._pairs(i, those, total[start:start + len(those)])
+            table[start:start + len(those)] = part if every else part[:, columns]
+            start += len(those)
+        if self.state.cluster.location_names and self.state.real[i]:
             alone = np.array([self._location(i, node, -1) for node in primaries])
-            table += alone[:, None] + state.cluster.shared_locations[np.ix_(primaries, secondaries)]
-        table[~takes] = np.inf
+            table += alone[:, None] + self.state.cluster.shared_locations[np.ix_(primaries, secondaries)]
         return table
 
-    def _takes_secondary(self, every, reserved, secondaries):
+    def _pairs(self, i, primaries, total):
+        """(primaries, targets): the same without places, ``total`` being what the primary alone makes of it."""
         ev = self.evaluator
-        columns = ev.column[secondaries]
-        full = np.empty((len(every), len(ev.targets)))
-        full[:, columns] = reserved
-        return ev.takes_secondary(every, full, np.full(len(every), self.waive))[:, columns]
+        every = np.full(len(primaries), i)
+        table = tables(ev.both_spreads, every, [spread.change(i, primaries, 1) for spread in ev.both_spreads], len(ev.targets))
+        kept = ev.kept_for(primaries, self.state.reserve_need[every])
+        ev.add_n1_of_targets(table, every, kept)
+        # hail waives nothing for the secondary unless it is told to.
+        takes = ev.rules.secondary(every, kept, np.full(len(every), self.waive))
+        ones = np.ones(len(every))
+        ev.add_kept_by_targets(table, kept, ev.reserved_sum * ones, ev.reserved_squares * ones)
+        table += total[:, None]
+        if takes is not None:
+            np.putmask(table, ~takes, np.inf)
+        own = ev.column[primaries]
+        table[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf
+        return table
 
 
 class Allocator:

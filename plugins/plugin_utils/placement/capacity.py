@@ -14,8 +14,9 @@ import dataclasses
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement import state as s
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.acceptance import Acceptance
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.allocate import Allocator, Tables
-from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import TEMPLATES, Cluster, Instance, np
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import TEMPLATES, Instance, np
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.policy import refuses
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.redundancy import Redundancy
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.score import score
@@ -23,6 +24,8 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.state imp
 
 #: Field of an instance and smallest step by which it shrinks (MiB, MiB, processors), by the reason to shrink it.
 SHRINK = {s.FAIL_MEMORY: ("memory", 64), s.FAIL_DISK: ("disk", 256), s.FAIL_CPU: ("vcpus", 1)}
+#: One placement at a time for each so many nodes is made between two looks at all scores.
+BATCH_NODES = 4
 #: Instances without a secondary placed between two looks at the loss of nodes, at first.
 BIG_STEP = 64
 
@@ -81,10 +84,15 @@ class _Filler:
             name="new", memory=spec.memory, disk=spec.disk, vcpus=spec.cpus, template=template, spindle_use=spec.spindles,
             disks=(spec.disk,), disk_spindles=(spec.spindles,),
         )
-        nodes = [cluster.nodes.row(index) for index in range(len(cluster.nodes))]
-        self.cluster = Cluster(cluster.groups, nodes, list(cluster.instances.rows) + [row], cluster.tags, cluster.policy)
-        self.i = len(cluster.instances)
-        self.state = State(self.cluster)
+        self.cluster = cluster
+        self.i = 0
+        whole = State(cluster)
+        self.redundancy = Redundancy(whole) if capacity else None
+        self.state = whole.only(row)
+        if self.redundancy is not None:
+            self.redundancy.state = self.state
+        self.row = row
+        self.tables = None
         self.required = 2 if template == "drbd" else 1
         self.capacity = capacity
         self.placed, self.tiers, self.failures = [], [], {}
@@ -94,7 +102,6 @@ class _Filler:
             for index, group in enumerate(cluster.groups) if group.alloc_policy != "unallocable"
         }
         self.nodes = {index: at for index, at in self.nodes.items() if len(at) >= self.required}
-        self.redundancy = Redundancy(self.state) if capacity else None
         self.stopped = not accept_existing and bool((self.state.fails_n1[online] > 0).any())
         if self.stopped or not self.nodes:
             self.failures = {s.FAIL_N1: 1} if self.stopped else {s.FAIL_INTERNAL: 1}
@@ -102,18 +109,19 @@ class _Filler:
 
     def shape(self, row):
         """Make ``row`` the instance to place."""
-        i, state, instances = self.i, self.state, self.cluster.instances
-        instances.rows[i] = row
+        i, state, instances = self.i, self.state, self.state.cluster.instances
+        self.row = instances.rows[i] = row
         for name in ("memory", "disk", "vcpus"):
             getattr(instances, name)[i] = getattr(row, name)
         state.memory_need[i] = state.reserve_need[i] = row.memory
         state.disk_need[i] = row.disk if instances.local[i] else 0.0
         state.cpu_need[i] = row.vcpus
         state.disk_spindles[i] = state.known_spindles[i] = row.disk_spindles[0]
-        self.tables = Tables(state)
+        self.tables = None
         self.refused = {index: self._policy(row, at) for index, at in self.nodes.items()}
 
     def _policy(self, row, at):
+        """The policy's refusal of each node of ``at``, or None."""
         policy = self.cluster.groups[int(self.cluster.nodes.group[at[0]])].policy
         plain, exclusive = refuses(row, policy, False), refuses(row, policy, True)
         return [exclusive if self.state.exclusive[node] else plain for node in at]
@@ -127,17 +135,58 @@ class _Filler:
             table[[reason is not None for reason in refused]] = np.inf
         return table
 
-    def best(self):
-        """The nodes of the best placement, or None."""
-        best = None
+    def best(self, number):
+        """The nodes of the best placements, ``number`` at most, none of which shares a node with another.
+
+        What one of them takes changes nothing of what the nodes of the others may take.
+        """
+        if self.tables is None:
+            self.tables = Tables(self.state)
+        self.tables.refresh()
+        found = []
         for group, at in self.nodes.items():
             table = self.table(group)
-            flat = int(table.argmin())
-            value = table.flat[flat]
-            if np.isfinite(value) and (best is None or value < best[0]):
-                found = np.unravel_index(flat, table.shape)
-                best = (value, [int(at[one]) for one in found])
-        return best[1] if best else None
+            least = table.min(axis=1) if self.required == 2 else table
+            taken = set()
+            for first in np.argsort(least, kind="stable").tolist():
+                if len(taken) >= self.required * number or least[first] == np.inf:
+                    break
+                if first in taken:
+                    continue
+                value, nodes = float(least[first]), [first]
+                if self.required == 2:
+                    # The best secondary that is still free, as earlier ones may have taken the best of all.
+                    nodes.append(int(table[first].argmin()))
+                    value = float(table[first, nodes[1]])
+                    if value == np.inf:
+                        continue
+                    table[:, nodes] = np.inf
+                taken.update(nodes)
+                found.append((value, [int(at[node]) for node in nodes]))
+        found.sort(key=lambda one: one[0])
+        return [nodes for unused, nodes in found[:number]]
+
+    def possible(self):
+        """Is there any placement at all? The same rules without scores."""
+        every = np.zeros(1, dtype=bool)
+        for group, at in self.nodes.items():
+            rules = Acceptance(self.state, at)
+            ok = rules.primary(np.array([self.i]), every)
+            ok = np.ones(len(at), dtype=bool) if ok is None else ok[0]
+            ok &= np.array([reason is None for reason in self.refused[group]], dtype=bool)
+            if self.required == 1:
+                if ok.any():
+                    return True
+                continue
+            first = np.flatnonzero(ok)
+            kept = self.state.reserved_for[np.ix_(at[first], at)] + self.state.reserve_need[self.i]
+            np.maximum(kept, self.state.reserved[at], out=kept)
+            takes = rules.secondary(np.full(len(first), self.i), kept, np.zeros(len(first), dtype=bool))
+            takes = np.ones(kept.shape, dtype=bool) if takes is None else takes
+            takes[np.arange(len(first)), first] = False
+            if takes.any():
+                return True
+        return False
 
     def put(self, nodes):
         """Place one more."""
@@ -147,8 +196,7 @@ class _Filler:
             self.state.add_secondary(self.i, secondary, nodes[0])
         if self.redundancy is not None:
             self.redundancy.note(nodes[0], secondary, self.i)
-        self.tables.refresh()
-        row = self.cluster.instances.rows[self.i]
+        row = self.row
         self.placed.append((row.memory, row.disk, row.vcpus, nodes[0], secondary))
 
     def fill(self, row, limit):
@@ -165,13 +213,14 @@ class _Filler:
         return count
 
     def _fill(self, limit):
-        count = 0
+        count, batch = 0, max(1, sum(len(at) for at in self.nodes.values()) // BATCH_NODES)
         while limit < 0 or count < limit:
-            nodes = self.best()
-            if nodes is None:
+            chosen = self.best(batch if limit < 0 else min(batch, limit - count))
+            if not chosen:
                 break
-            self.put(nodes)
-            count += 1
+            for nodes in chosen:
+                self.put(nodes)
+            count += len(chosen)
         return count
 
     def _fill_checked(self, limit):
@@ -191,18 +240,17 @@ class _Filler:
             self.redundancy = saved[1]
             self.redundancy.state = self.state
             del self.placed[saved[2]:]
-            self.tables.refresh()
             step = step // 2 if made else 0
         return count
 
     def fits(self, row):
         """Would one of ``row`` fit now?"""
         self.shape(row)
-        if self.best() is None:
+        if not self.possible():
             return False
         if not self.capacity or self.required == 2:
             return True
-        nodes = self.best()
+        (nodes,) = self.best(1)
         saved = self.state.snapshot(self.i, nodes), self.redundancy.copy()
         self.put(nodes)
         held = not self.redundancy.reasons()
@@ -215,6 +263,8 @@ class _Filler:
         """``{reason: number of placements refused for it}``."""
         failures = {}
         allocator = Allocator(self.state)
+        self.tables = self.tables or Tables(self.state)
+        self.tables.refresh()
         for group, at in self.nodes.items():
             table = self.table(group)
             each = len(at) - 1 if self.required == 2 else 1
@@ -233,7 +283,7 @@ def standard(cluster, template=None, limit=-1, capacity=True, accept_existing=Fa
     """
     filler = _Filler(cluster, template_of(cluster, template), capacity, accept_existing)
     start = score(filler.state)
-    filler.fill(filler.cluster.instances.rows[filler.i], limit)
+    filler.fill(filler.row, limit)
     return Capacity(filler.tiers, filler.failures, start, score(filler.state), filler.state, filler.placed)
 
 
@@ -241,7 +291,7 @@ def tiered(cluster, template=None, limit=-1, capacity=True, accept_existing=Fals
     """Fill the cluster from the largest spec of each of the policy's pairs down; see :func:`standard`."""
     filler = _Filler(cluster, template_of(cluster, template), capacity, accept_existing)
     start = score(filler.state)
-    base = filler.cluster.instances.rows[filler.i]
+    base = filler.row
     for unused, spec in cluster.policy.pairs:
         row = base._replace(memory=spec.memory, disk=spec.disk, vcpus=spec.cpus, disks=(spec.disk,),
                             disk_spindles=(spec.spindles,))

@@ -245,8 +245,9 @@ def _balance(arguments):
             number, row["instance"].ljust(width), ":".join(row["from"]), ":".join(row["to"]), row["score"], row["actions"]))
     if rows:
         lines.append("Cluster score improved from %.8f to %.8f" % (plan.start, plan.end))
-        lines.append("Cost: %.1f GiB copied, %d migrations; the first %d moves (%.1f GiB, %d migrations) bring 90%% of the gain" % (
-            copy, migrations, most["moves"], most["copy_gib"], most["migrations"]))
+        lines.append("Cost: %.1f GiB copied, %d migrations; first %d moves: %.1f GiB, %d migrations, %.0f %% of the gain" % (
+            copy, migrations, most["moves"], most["copy_gib"], most["migrations"],
+            100 * (plan.start - most["score"]) / max(plan.start - plan.end, 1e-12)))
     else:
         lines.append("No solution found" if plan.start > plan.bound + 1e-9 else "Cluster is already well balanced")
     lines += ["Lower bound: %.8f" % plan.bound, "Solution length=%d" % len(rows)]

@@ -15,6 +15,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils.errors import Gantr
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement import moves as m
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement import state as s
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.allocate import Tables
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.evaluator import Evaluator
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import ALLOC_POLICIES, np
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.redundancy import Redundancy
 
@@ -128,7 +129,7 @@ class Evacuator:
     def _one_node(self, i, group, nodes, kind):
         state = self.state
         state.set_scope(group)
-        evaluator = m.Evaluator(state, m.Options(ignore_soft_errors=self.ignore_soft))
+        evaluator = Evaluator(state, m.Options(ignore_soft_errors=self.ignore_soft))
         at = [node for node in nodes if evaluator.column[node] >= 0]
         best = None
         if at:

@@ -34,6 +34,11 @@ class Redundancy:
         self.follows = np.bincount(keys, minlength=count * count) > 0
         self.takes, self.follows = self.takes.reshape(count, count), self.follows.reshape(count, count)
         self.others = np.flatnonzero(~instances.mirrored & placed)
+        #: What each node holds that has no secondary, as cases of :meth:`_case`.
+        self.alone = {}
+        for i in self.others:
+            if state.real[i]:
+                self.alone.setdefault(int(state.primary[i]), []).append(self._case(i))
         #: Further ones that :meth:`note` was told of: (node, case).
         self.extra = []
 
@@ -85,12 +90,9 @@ class Redundancy:
         """The same for the instances that have no secondary."""
         state = self.state
         out = {}
-        if not len(self.others) and not self.extra:
+        if not self.alone and not self.extra:
             return out
-        by_node = {}
-        for i in self.others:
-            if state.real[i]:
-                by_node.setdefault(int(state.primary[i]), []).append(self._case(i))
+        by_node = {node: list(those) for node, those in self.alone.items()}
         for node, case in self.extra:
             by_node.setdefault(node, []).append(case)
         for node, those in sorted(by_node.items()):

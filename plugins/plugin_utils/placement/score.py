@@ -109,11 +109,19 @@ def score(state):
 def lower_bound(state):
     """A score no placement of the same instances on the same nodes can fall below.
 
-    The memory kept for a node's loss cannot be spread thinner than over all other nodes. (It takes no account of the
-    size of instances, so the true optimum may be higher.)
+    A node's reservation is at least what it is secondary for, divided by the number of nodes that can be lost; so all
+    reservations together are at least what all instances need, divided by that number, and their shares of the nodes'
+    memory are smallest on the largest node. An instance whose secondary is offline reserves nothing, but counts 4.
+    Sizes of instances and all other metrics are left out, so the true optimum may be higher.
     """
     memory = state.cluster.nodes.total_memory[state.scope]
-    if len(memory) < 2 or memory.sum() - memory.max() <= 0:
+    # Peers outside the scope count where instances are split between groups.
+    peers = len(memory) - 1 + int((state.reserves[state.scope][:, ~state.scope] > 0).any(axis=0).sum())
+    if peers < 1 or memory.max() <= 0:
         return 0.0
-    needed = float(state.reserves[state.scope].sum())
-    return WEIGHTS["reserved_mem_rtotal"] * (needed / (memory.sum() - memory.max()) - needed / memory.sum())
+    those = np.flatnonzero(state.secondary >= 0)
+    those = those[state.scope[state.secondary[those]]]
+    shares = WEIGHTS["reserved_mem_rtotal"] * state.reserve_need[those] / (peers * memory.max())
+    if state.offline[state.scope].any():
+        shares = np.minimum(shares, WEIGHTS["offline_all_cnt"])
+    return float(shares.sum())

@@ -14,7 +14,9 @@ ratios, exclusion tags.
 
 from __future__ import annotations
 
-from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import np
+import copy
+
+from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.model import Instances, np
 
 #: Why a node does not take an instance; the names are those htools prints.
 FAIL_MEMORY = "FailMem"
@@ -466,6 +468,20 @@ class State:
         if pairs is not None:
             self.pairs[:] = pairs
         self.primary[i], self.secondary[i], self.instance_location[i] = primary, secondary, location
+
+    def only(self, row):
+        """The same nodes as they are, knowing one instance only, which is not placed: for placing many of one kind.
+
+        :param row: :class:`.model.Instance` without tags.
+        """
+        twin = self.copy()
+        twin.cluster = copy.copy(self.cluster)
+        twin.cluster.instances = Instances([row])
+        twin.primary, twin.secondary = twin.cluster.instances.primary.copy(), twin.cluster.instances.secondary.copy()
+        names = self.tag_names
+        twin._instance_figures()  # pylint: disable=protected-access
+        twin.tag_names, twin.instance_location = names, np.zeros(1)
+        return twin
 
     def copy(self):
         """An independent copy; the cluster and the instances' needs are shared."""
