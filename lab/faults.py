@@ -46,7 +46,8 @@ class Fault:
 
 _DAEMON = ("systemctl kill -s KILL libvirtd", "systemctl reset-failed libvirtd; systemctl start libvirtd.socket libvirtd")
 _GUEST = "pkill -9 -f 'guest={name}[,]' || true"
-_ROOT_FULL = ("fallocate -l $(( ($(df --output=avail -B1M / | tail -1) - 0) ))M /full || dd if=/dev/zero of=/full bs=1M || true", "rm -f /full")
+_ROOT_FULL = ("fallocate -l $(df --output=avail -B1M / | tail -1 | tr -d ' ')M /full; dd if=/dev/zero of=/fuller bs=64k 2>/dev/null; true",
+              "rm -f /full /fuller")
 _GROUP_FULL = ("lvcreate -qq -y -Wn -l 100%FREE -n full gantry", "lvremove -qq -y gantry/full")
 _BACKING = "dmsetup wipe_table {mapped}"
 

@@ -132,8 +132,8 @@ def _programs(task, folder):
 def _balanced(ours, theirs):
     answer = json.loads(ours)
     end = re.search(r"improved from [\d.]+ to ([\d.]+)\nSolution length=(\d+)", theirs)
-    return "%.2f to %.4f in %d moves%s" % (answer["start"], answer["end"], len(answer["moves"]),
-                                          " / %.4f in %s" % (float(end[1]), end[2]) if end else "")
+    theirs = " / %.4f in %s" % (float(end[1]), end[2]) if end else ""
+    return "%.2f to %.4f in %d moves%s" % (answer["start"], answer["end"], len(answer["moves"]), theirs)
 
 
 def _answered(ours, theirs):
