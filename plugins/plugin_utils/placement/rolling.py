@@ -36,12 +36,13 @@ def conflicts(state, chosen, offline_maintenance=False):
     """
     count = len(chosen)
     graph = np.zeros((count, count), dtype=bool)
-    mirrored = np.flatnonzero(state.cluster.instances.mirrored & (state.secondary >= 0))
+    # What is only planned is not there to be moved.
+    mirrored = np.flatnonzero(state.cluster.instances.mirrored & (state.secondary >= 0) & state.real)
     p, s = state.primary[mirrored], state.secondary[mirrored]
     graph[p, s] = graph[s, p] = True
     if not offline_maintenance:
         secondary = np.zeros((count, count), dtype=np.float32)
-        on = np.flatnonzero(state.secondary >= 0)
+        on = np.flatnonzero((state.secondary >= 0) & state.real)
         secondary[state.primary[on], state.secondary[on]] = 1
         # Both have an instance whose secondary is the same node.
         graph |= (secondary @ secondary.T) > 0
@@ -137,7 +138,7 @@ def plan(state, group=None, tags=None, offline_maintenance=False, skip_non_redun
         chosen &= nodes.group == group
     if tags is not None:
         chosen &= np.array([bool(set(own) & set(tags)) for own in nodes.tags], dtype=bool)
-    alone = np.flatnonzero(~cluster.instances.mirrored)
+    alone = np.flatnonzero(~cluster.instances.mirrored & state.real)
     if skip_non_redundant:
         chosen[state.primary[alone]] = False
     colours = colour(conflicts(state, chosen, offline_maintenance), chosen)

@@ -107,6 +107,15 @@ def test_rolling_needs_no_more_groups_than_hroller(tmp_path):
     assert compared > 8
 
 
+def test_rolling_does_not_mind_what_is_only_planned():
+    """Two nodes share nothing but an instance that is not there yet."""
+    nodes = [Node(name, 0, 10000, 500, 5000, 100000, 50000, 8) for name in ("a", "b")]
+    for forthcoming, groups in ((True, 1), (False, 2)):
+        rows = [Instance("i", 1000, 1000, 1, primary=0, secondary=1, template="drbd", disks=(1000,), disk_spindles=(None,),
+                         forthcoming=forthcoming)]
+        assert len(rolling.plan(State(Cluster([Group("g", "u")], nodes, rows)))) == groups
+
+
 def test_rolling_stops_where_an_instance_finds_no_room():
     """The only other node is full."""
     nodes = [Node(name, 0, 10000, 500, free, 100000, 50000, 8) for name, free in (("a", 1000), ("b", 300))]
