@@ -262,6 +262,11 @@ class Cluster:
             shown[node] = (state.domains, state.drbd, state.windows, state.resources, state.volumes, sorted(state.records))
         return kept, shown
 
+    def forget_console(self, name):
+        """Delete what a guest has said: an earlier one of the same name is another."""
+        for node in self.nodes:
+            self.ssh(node, "rm -f %s*" % CONSOLE.format(name))
+
     def wait_redundant(self, node, resource, timeout=120):
         """Wait until a node sees both copies of a DRBD resource up to date."""
         loop = "for i in $(seq %d); do drbdadm dstate %s | grep -q UpToDate/UpToDate && exit 0; sleep 1; done; exit 1"

@@ -49,13 +49,13 @@ class Soak:
     def verb(self, guest, verb):
         """A verb, left alone."""
         if verb == "add":
-            guest.forget_consoles()
+            self.cluster.forget_console(guest.name)
         elif verb == "remove":
             self.trial.data(guest)
             guest.unwatch()
         playbook, limit, options = guest.command(verb)
         if verb == "evacuate":
-            # what stands in the way of the other guest too is said; here one node is emptied of whatever it has
+            # the other guest may be a mirror there for which no node is left
             options = dict(options, evacuate="primary")
         self.trial.must(self.cluster.play(playbook, limit, **options))
         if verb == "add":

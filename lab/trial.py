@@ -10,7 +10,7 @@ import contextlib
 import random
 import time
 
-from lab.driver import CONSOLE, Cluster, prepare
+from lab.driver import Cluster, prepare
 
 
 def parser(description, lab):
@@ -136,11 +136,6 @@ class Guest:
         """Run a verb on it."""
         return self.cluster.play("instance_" + verb, self.name, **options)
 
-    def forget_consoles(self):
-        """What an earlier guest of the same name said is not this one's."""
-        for node in self.cluster.nodes:
-            self.cluster.ssh(node, "rm -f %s*" % CONSOLE.format(self.name))
-
     def follow(self):
         """Watch it from now on."""
         self.watch = self.watch or self.cluster.watch(self.name)
@@ -157,7 +152,7 @@ class Guest:
         :raises RuntimeError: that failed.
         """
         if self.record() is None:
-            self.forget_consoles()
+            self.cluster.forget_console(self.name)
             self._must("add")
         if (self.record()["admin_state"] == "up") != running:
             self._must("start" if running else "stop")
@@ -167,7 +162,7 @@ class Guest:
         self.unwatch()
         if self.record():
             self._must("remove")
-        self.forget_consoles()
+        self.cluster.forget_console(self.name)
 
     def _must(self, verb):
         run = self.play(verb)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import node_plan
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
-from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import leaving
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import rolling
 from ansible_collections.gantry.cluster.plugins.plugin_utils.report import node_plan_table
 
 
@@ -42,11 +42,11 @@ class ActionModule(ControllerAction):
         if verb == "together":
             for name in arguments["nodes"]:
                 state.node(name)  # refuses an unknown one
-            return {"changed": False, "groups": leaving.together(state.instances(), nodes, seen, settings, arguments["nodes"])}
+            return {"changed": False, "groups": rolling.together(state.instances(), nodes, seen, settings, arguments["nodes"])}
         if verb == "rebooted" and not self.check_mode:
-            leaving.rebooted(node, arguments["before"], seen)
+            rolling.rebooted(node, arguments["before"], seen)
         if verb in ("gate", "rebooted"):
-            reasons = leaving.unfit(state.instances(), nodes, seen)
+            reasons = rolling.unfit(state.instances(), nodes, seen)
             return {"changed": False, "whole": not reasons, "reasons": reasons}
         plan = node_plan.plan(verb, node or "", state.instances(), nodes, seen, dict(arguments["params"], settings=settings))
         return dict(plan, changed=False, offline=bool(nodes[node].get("offline")), table=node_plan_table(plan), msg=plan["notes"])

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from lab.driver import CONSOLE, IMAGE, Cluster, prepare
+from lab.driver import IMAGE, Cluster, prepare
 
 _calls = []
 
@@ -65,9 +65,7 @@ def _guest(cluster):
     def make(name, start=True, **variables):
         settings = {"memory": "32MiB", "disks": [{"size": "32MiB"}], "image": IMAGE}
         settings.update(variables)
-        for node in cluster.nodes:
-            # what an earlier guest of the same name said is not this one's
-            cluster.ssh(node, "rm -f %s*" % CONSOLE.format(name))
+        cluster.forget_console(name)
         cluster.declare(name, start=start, **settings)
         made.append(name)
         return name

@@ -20,7 +20,7 @@ MIGRATE = [
 @pytest.mark.parametrize(("marker", "delay"), ADD)
 def test_add(clean, guest, marker, delay):
     name = guest("killed1.example.com", primary="node1", secondary="node2")
-    clean.play_killed("instance_add", name, marker, delay)
+    assert clean.play_killed("instance_add", name, marker, delay)
     run = clean.play("instance_add", name)
     assert run.ok and clean.violations() == [], run.text
     watch = clean.watch(name)
@@ -32,7 +32,7 @@ def test_add(clean, guest, marker, delay):
 
 def test_add_killed_and_given_up(clean, guest):
     name = guest("killed1.example.com", primary="node1", secondary="node2")
-    clean.play_killed("instance_add", name, "Create the disks on the primary", 3.0)
+    assert clean.play_killed("instance_add", name, "Create the disks on the primary", 3.0)
     run = clean.play("instance_remove", name)
     assert run.ok and clean.instance(name) is None and clean.violations() == [], run.text
 
@@ -45,7 +45,7 @@ def test_migrate(clean, guest):
         for number, (marker, delay) in enumerate(MIGRATE):
             watch.wait_beyond(watch.last)
             target = clean.instance(name)["secondary"]
-            clean.play_killed("instance_migrate", name, marker, delay, target_node=target)
+            assert clean.play_killed("instance_migrate", name, marker, delay, target_node=target)
             if number == 0:
                 run = clean.play("instance_stop", name)
                 assert not run.ok and "instance_migrate" in run.text and "interrupted" in run.text, run.text

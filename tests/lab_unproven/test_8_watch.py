@@ -166,7 +166,8 @@ def test_only_the_control_link_is_cut(watched):
 
 
 def test_what_others_work_on_is_left_alone(watched):
-    watched.play_killed("instance_migrate", NAME, "Allow both nodes to be primary, on the target", 1.5, target_node="node2")
+    marker = "Allow both nodes to be primary, on the target"
+    assert watched.play_killed("instance_migrate", NAME, marker, 1.5, target_node="node2")
     before = watched.snapshot()
     run = watched.play("cluster_watch")
     assert run.ok and "migrate was interrupted" in run.text and "instance_migrate" in run.text, run.text

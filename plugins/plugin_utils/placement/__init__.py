@@ -5,4 +5,6 @@
 
 The engine (balance, allocation, capacity, rolling reboots, squeeze) works on :class:`.model.Cluster`, which ``formats/`` make
 of what there is; ``docs/placement.md`` explains it. :mod:`plugin_utils.allocator` is what the verbs ask.
+
+Its modules import numpy, which takes longer than a controller step: what serves other verbs too imports them where it uses them.
 """

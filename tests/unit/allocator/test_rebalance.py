@@ -10,7 +10,7 @@ from worlds import SETTINGS, record, world
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import rebalance, room
-from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import leaving
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import rolling
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan.pool import Pool
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.formats import text
 
@@ -197,7 +197,7 @@ def test_a_group_is_emptied():
 def test_nodes_that_may_be_away_together():
     def groups(instances, chosen=NAMES):
         nodes, records, seen = world(instances, names=NAMES)
-        return leaving.together(records, nodes, seen, SETTINGS, list(chosen))
+        return rolling.together(records, nodes, seen, SETTINGS, list(chosen))
 
     assert groups([]) == [list(NAMES)]
     assert groups([record("web1", "node1", "node2")]) == [["node1", "node3", "node4"], ["node2"]]

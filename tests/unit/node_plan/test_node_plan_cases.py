@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import flags, leaving, plan, to_ask
+from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import flags, plan, rolling, to_ask
 
 FOLDER = pathlib.Path(__file__).parent
 CASES = [(path.stem, case) for path in sorted(FOLDER.glob("*.yml")) for case in yaml.safe_load(path.read_text(encoding="utf-8"))]
@@ -107,9 +107,9 @@ def answer(verb, case):
     records, nodes, observations = world(dict(case, verb=verb))
     node = case.get("node", "node1")
     if verb == "gate":
-        return {"reasons": leaving.unfit(records, nodes, observations)}
+        return {"reasons": rolling.unfit(records, nodes, observations)}
     if verb == "rebooted":
-        return {"ok": leaving.rebooted(node, case["before"], observations) is None}
+        return {"ok": rolling.rebooted(node, case["before"], observations) is None}
     if verb in ("offline", "online"):
         return {"ok": (flags.refuse_offline if verb == "offline" else flags.refuse_online)(node, records, nodes, observations) is None}
     return plan(verb, node, records, nodes, observations, case.get("params"))
