@@ -67,7 +67,7 @@ def build(paths: Paths, lab: dict) -> dict:
                         "ansible_ssh_args": reuse,
                         "ansible_ssh_pipelining": True,
                         "ansible_ssh_timeout": 30,
-                        "ansible_python_interpreter": "/usr/bin/python3",
+                        "ansible_python_interpreter": "/usr/local/bin/gantry-lab-python",
                         "gantry_node_vg": config.VOLUME_GROUP,
                     },
                 }

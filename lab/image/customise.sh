@@ -13,7 +13,7 @@ rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/
 # Keys only; the key comes with the node's configuration disk.
 passwd -l root >/dev/null
 
-systemctl -q enable gantry-lab-config.service gantry-lab-disk.service systemd-networkd.service ssh.service
+systemctl -q enable gantry-lab-config.service gantry-lab-disk.service gantry-lab-python.service systemd-networkd.service ssh.service
 # DRBD is brought up by the cluster, resource by resource, never by the node at boot.
 systemctl -q disable drbd.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.
