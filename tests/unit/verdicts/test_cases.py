@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the nodes show, as data, and what must be decided: every case of the YAML files beside this one."""
+"""What the nodes show, as data, and what must be decided: one YAML file for each case, in a folder for each verb."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.settle imp
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.view import view
 
 FOLDER = pathlib.Path(__file__).parent
-CASES = [
-    (path.stem, case) for path in sorted(FOLDER.glob("*.yml")) for case in yaml.safe_load(path.read_text(encoding="utf-8"))
-]
+CASES = [(path.parent.name, yaml.safe_load(path.read_text(encoding="utf-8"))) for path in sorted(FOLDER.glob("*/*.yml"))]
 UUID = "6f2d1a9e-2d0f-4b8c-9a3e-0d8f6a3b1c42"
 
 
