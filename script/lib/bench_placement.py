@@ -58,7 +58,7 @@ class Row:
 
 
 ROWS = (
-    Row("balance", 40, 400, 227, "161 moves", ratio=200),
+    Row("balance", 40, 400, 227, "161 moves there", beside=True, ratio=200),
     Row("balance", 80, 1000, 12.7, "one move", seconds=12.7),
     Row("balance", 200, 4000, 384, "one move", seconds=96),
     Row("balance", 1000, 10000, 828, "no move found", seconds=828, mib=1024),
@@ -69,7 +69,7 @@ ROWS = (
     Row("multi10", 1000, 10000, None, "killed at 23 GiB", mib=500),
     Row("multi100", 1000, 10000, None, "killed at 23 GiB", mib=500),
     Row("capacity", 80, 1000, 102, beside=True, ratio=100),
-    Row("rolling", 1000, 10000, 157, ratio=100),
+    Row("rolling", 1000, 10000, 157, beside=True, ratio=100),
 )
 
 

@@ -10,6 +10,8 @@ from worlds import SETTINGS, record, world
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import rebalance, room
+from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance import batches
+from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance.places import steps as steps_to
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan import rolling
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan.pool import Pool
 from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.formats import text
@@ -48,12 +50,12 @@ def test_the_steps_are_those_of_the_move():
             (("node3", "node2"), ["migrate node2", "replace node3", "migrate node3"]),
             (("node3", "node4"), ["replace node3", "migrate node3", "replace node4"])):
         nodes, records, seen = world([record(name, *at) for name, at in where.items()], names=NAMES)
-        found = rebalance.steps(records["web1"], places, Pool(nodes, seen))
+        found = steps_to(records["web1"], places, Pool(nodes, seen))
         assert ["%s %s" % (step["do"], step.get("target") or step.get("new_node")) for step in found] == steps
     nodes, records, seen = world([record("web1", "node1", "node2", up=False)])
     seen[0]["node_info"]["drbd_resources"].clear()
     seen[1]["node_info"]["drbd_resources"].clear()
-    assert rebalance.steps(records["web1"], ("node2", "node1"), Pool(nodes, seen)) == [
+    assert steps_to(records["web1"], ("node2", "node1"), Pool(nodes, seen)) == [
         {"do": "activate"}, {"do": "failover", "target": "node2"}]
 
 
@@ -78,19 +80,19 @@ def move(name, source, target, copy=0.0):
     return {"name": name, "from": source.split(), "to": target.split(), "copy_gib": copy}
 
 
-def names(batches):
-    """The names of batches."""
-    return [[one["name"] for one in batch] for batch in batches]
+def names(found):
+    """The names in batches."""
+    return [[one["name"] for one in batch] for batch in found]
 
 
 def test_batches_keep_the_order_where_it_matters():
     first, second = move("a", "n1 n2", "n2 n1"), move("b", "n1 n2", "n2 n1")
-    assert names(rebalance._levels([first, second])) == [["a", "b"]]  # pylint: disable=protected-access
+    assert names(batches.levels([first, second])) == [["a", "b"]]
     # b needs the room that a leaves
-    assert names(rebalance._levels([first, move("b", "n3 n1", "n1 n3")])) == [["a"], ["b"]]  # pylint: disable=protected-access
+    assert names(batches.levels([first, move("b", "n3 n1", "n1 n3")])) == [["a"], ["b"]]
     chain = [move("a", "n1 n2", "n1 n3", 1), move("b", "n3 n4", "n3 n5", 1), move("c", "n6 n7", "n6 n8", 1)]
-    assert names(rebalance._levels(chain)) == [["a", "c"], ["b"]]  # pylint: disable=protected-access
-    assert names(rebalance._sliced([chain], 2)) == [["a", "b"], ["c"]]  # pylint: disable=protected-access
+    assert names(batches.levels(chain)) == [["a", "c"], ["b"]]
+    assert names(batches.sliced([chain], 2)) == [["a", "b"], ["c"]]
 
 
 def test_options_are_kept():
