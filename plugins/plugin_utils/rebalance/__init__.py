@@ -14,4 +14,3 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance.group imp
 from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance.text import plan_lines
 
 __all__ = ["balance", "leave_group", "plan_lines"]
-
