@@ -23,7 +23,7 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.score imp
 #: Two scores closer than this are one: the difference is rounding.
 EQUAL = 1e-11
 #: Above this many (instances × nodes) one evaluation serves several moves of different nodes.
-BATCH_ABOVE = 100000
+BATCH_ABOVE = 8000
 #: Rounds after which all are looked at again in any case.
 LAZY_ROUNDS = 12
 #: Above this many an evaluation of the most promising instances serves between two of all.
