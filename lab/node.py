@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 
-from . import config, host
+from . import config, host, image as images
 from .config import LabError, Paths
 from .qmp import Qmp, QmpError
 
@@ -51,7 +51,7 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
     """QEMU's command line for a node of the lab (`lab` is the content of lab.json)."""
     own = lab["nodes"][node]
     folder = paths.node(node)
-    image = pathlib.Path(lab["image"])
+    image = images.Image(pathlib.Path(images.images(lab)[config.FLAVOURS[flavour(lab, node)]]))
     uuid = machine_id(paths, node)
     accelerator = {"kvm": ["kvm"], "tcg": ["tcg,thread=multi,tb-size=256"]}[lab["accelerator"]]
     # An emulated CPU offers SVM, too: the nodes would believe in a KVM that is slower and less tried than TCG.
@@ -59,9 +59,13 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
     processor = {"kvm": "host", "tcg": "max,la57=off,svm=off"}[lab["accelerator"]]
     # Writes reach the host's memory at once and survive QEMU's death; nothing waits for the host's disk.
     disk = "if=none,cache=unsafe,discard=unmap,detect-zeroes=unmap"
+    xen = flavour(lab, node) == "xen"
+    if xen:
+        # Under the newest emulated CPU the kernel dies as Xen's guest.
+        processor = "Nehalem"
     kernel = [
         "root=/dev/vda rw rootfstype=ext4",
-        "console=ttyS0 TERM=dumb quiet loglevel=4 systemd.show_status=1 panic=10",
+        f"console={'hvc0' if xen else 'ttyS0'} TERM=dumb quiet loglevel=4 systemd.show_status=1 panic=10",
         f"net.ifnames=0 systemd.hostname={node} systemd.machine_id={uuid}",
         # Nobody attacks a node through its own CPU here, and emulated mitigations are pure cost.
         "mitigations=off",
@@ -74,7 +78,7 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
         "-machine", "q35", "-accel", *accelerator, "-cpu", processor,
         "-smp", str(own["cpus"]), "-m", f"{own['memory_mib']}M",
         "-uuid", f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}",
-        "-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"), "-append", " ".join(kernel),
+        *(boot_xen if xen else boot_linux)(image, " ".join(kernel)),
         "-chardev", f"file,id=serial,path={escape(folder / 'serial.log')},append=on", "-serial", "chardev:serial",
         "-chardev", f"socket,id=qmp,path={escape(paths.qmp(node))},server=on,wait=off",
         "-mon", "chardev=qmp,mode=control",
@@ -90,6 +94,30 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
         "-netdev", f"socket,id=cluster,mcast=230.0.0.77:{lab['mcast_port']},localaddr=127.0.0.1",
         "-device", f"virtio-net-pci,id=eth1,netdev=cluster,mac={mac(paths, node, 1)},romfile=",
         "-device", "virtio-rng-pci",
+    ]  # fmt: skip
+
+
+def flavour(lab: dict, node: str) -> str:
+    """What the node runs guests with: kvm, lxc or xen."""
+    return lab["nodes"][node].get("flavour", "kvm")
+
+
+def boot_linux(image: images.Image, words: str) -> list:
+    """The options that boot a kernel."""
+    return ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", words]
+
+
+def boot_xen(image: images.Image, words: str) -> list:
+    """The options that boot Xen as a multiboot kernel, whose modules are the kernel of its first guest and the initrd."""
+    words = words.replace(",", ",,")
+    hypervisor = [
+        "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning",
+        f"dom0_mem={config.DOM0_MIB}M,max:{config.DOM0_MIB}M",
+        "spec-ctrl=no xpti=no",
+    ]
+    return [
+        "-kernel", str(image.xen), "-initrd", f"{escape(image.kernel)} {words},{escape(image.initrd)}",
+        "-append", " ".join(hypervisor),
     ]  # fmt: skip
 
 

@@ -14,6 +14,14 @@ rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/
 passwd -l root >/dev/null
 
 systemctl -q enable gantry-lab-config.service gantry-lab-disk.service gantry-lab-python.service systemd-networkd.service ssh.service
+if [ -d /etc/xen ]; then
+    # The console of every guest is kept, in /var/log/xen/console/guest-NAME.log.
+    mkdir -p /var/log/xen/console
+    echo 'XENCONSOLED_ARGS="--log=guest"' > /etc/default/xen
+fi
+if [ -e /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_lxc.so ]; then
+    systemctl -q enable gantry-lab-consoles.path
+fi
 # DRBD is brought up by the cluster, resource by resource, never by the node at boot.
 systemctl -q disable drbd.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.
