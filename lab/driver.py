@@ -25,6 +25,8 @@ CONSOLES = {
     "lxc": "/var/log/libvirt/lxc/{}-console.log",
     "xen": "/var/log/xen/console/guest-{}.log",
 }
+#: libvirt's driver for each flavour of node.
+URIS = {"kvm": "qemu:///system", "lxc": "lxc:///system", "xen": "xen:///system"}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 #: Where the test guest's image lies on the nodes.
 IMAGE = "/srv/images/test-guest.img"
@@ -287,8 +289,10 @@ class Cluster:
     def states(self):
         """What the nodes that are up show."""
         nodes = [node for node in self.nodes if node not in self.down]
+        flavours = self.flavours()
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            return dict(zip(nodes, map(audit.parse, pool.map(lambda node: self.ssh(node, audit.PROBE), nodes))))
+            texts = pool.map(lambda node: self.ssh(node, "URI=%s\n%s" % (URIS[flavours[node]], audit.PROBE)), nodes)
+            return dict(zip(nodes, map(audit.parse, texts)))
 
     def registry(self):
         """The registry's content."""

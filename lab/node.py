@@ -63,7 +63,7 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
     if xen:
         # Under the newest emulated CPU the kernel dies as Xen's guest. Debian's Xen migrates guests live only where the CPU
         # has nested paging, and this is the one that is emulated.
-        processor = "qemu64,svm=on,npt=on"
+        processor = "Opteron_G3,misalignsse=off,svm=on,npt=on"
         # Xen, its first guest and what that runs are more code than fits in what is enough for a plain node.
         accelerator = [word.replace("tb-size=256", "tb-size=512") for word in accelerator]
     kernel = [

@@ -18,6 +18,8 @@ if [ -d /etc/xen ]; then
     # The console of every guest is kept, in /var/log/xen/console/guest-NAME.log.
     mkdir -p /var/log/xen/console
     echo 'XENCONSOLED_ARGS="--log=guest"' > /etc/default/xen
+    # libvirtd goes when nobody has asked it anything for two minutes. Here it takes half a minute to come again.
+    echo LIBVIRTD_ARGS= >> /etc/default/libvirtd
 fi
 if [ -e /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_lxc.so ]; then
     systemctl -q enable gantry-lab-consoles.path

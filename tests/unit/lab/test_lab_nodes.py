@@ -114,7 +114,7 @@ def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, ac
     (xen,) = options(command, "-append")
     assert "console=com1" in xen and f"dom0_mem={config.DOM0_MIB}M,max:{config.DOM0_MIB}M" in xen
     # The newest emulated CPU is none that the first guest survives; nested paging is what live migration needs.
-    assert options(command, "-cpu") == ["qemu64,svm=on,npt=on"]
+    assert options(command, "-cpu") == ["Opteron_G3,misalignsse=off,svm=on,npt=on"]
     assert config.DEFAULT_MEMORY_MIB["xen"] - config.DOM0_MIB >= 1024
 
 
