@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
     one.add_argument("--flavour", choices=sorted(config.FLAVOURS), default="kvm", help="for which nodes (default kvm)")
     one.add_argument("--prune", action="store_true", help="instead: delete the images that nothing uses")
-    one = command("probe", "tell whether KVM works here")
+    one = command("probe", "tell what the nodes run on here: KVM, User-Mode Linux or emulation")
     one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
     one.add_argument("--again", action="store_true", help="try even if the answer is known")
     one.add_argument("--json", action="store_true", help="as JSON")
@@ -159,7 +159,7 @@ def _power(paths: Paths, arguments) -> int:
     elif action == "on":
         say(f"{node} is on" if nodes.power_on(paths, node) else f"{node} was on already")
     else:
-        nodes.monitor(paths, node, "system_reset")
+        nodes.reset(paths, node)
         say(f"{node} was reset")
     if arguments.wait and action != "off":
         cluster.wait(paths, lab | {"nodes": {node: lab["nodes"][node]}}, 600)
@@ -173,12 +173,12 @@ def _link(paths: Paths, arguments) -> None:
 
 
 def _pause(paths: Paths, arguments) -> None:
-    nodes.monitor(paths, arguments.node, "stop")
+    nodes.pause(paths, arguments.node)
     say(f"{arguments.node} is paused")
 
 
 def _resume(paths: Paths, arguments) -> None:
-    nodes.monitor(paths, arguments.node, "cont")
+    nodes.resume(paths, arguments.node)
     say(f"{arguments.node} goes on")
 
 

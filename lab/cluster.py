@@ -16,7 +16,7 @@ import tarfile
 import threading
 import time
 
-from . import accelerator, config, host, image, inventory, node as nodes, ports
+from . import accelerator, config, host, image, inventory, node as nodes, ports, switchboard
 from .config import LabError, Paths, say
 
 VERSION = 1
@@ -88,6 +88,7 @@ def up(
         config.write_json(paths.config, lab)
         _write_ssh(paths, lab)
         inventory.write(paths, lab)
+        _switchboard(paths, lab)
         changed = [node for node in wanted if _restore(paths, node)]
     if changed:
         say(f"lab {paths.name!r}: {lab['suite']}, {lab['accelerator']}; starting {', '.join(changed)}")
@@ -122,12 +123,20 @@ def assign(known: dict, count: int | None, flavours: list | None) -> dict:
     return found
 
 
+def _switchboard(paths: Paths, lab: dict) -> None:
+    """Cuts the power of nodes whose switchboard has died: their cables end nowhere, for as long as they run."""
+    if lab["accelerator"] == "uml" and not switchboard.alive(paths):
+        for node in lab["nodes"]:
+            if nodes.power_off(paths, node):
+                say(f"{node} is started anew: the lab's switchboard was gone")
+
+
 def _restore(paths: Paths, node: str) -> bool:
     """Power, CPU and cables as in a node nobody has played with; True if anything had to be done."""
     changed = nodes.power_on(paths, node)
     if nodes.power_status(paths, node) in ("paused", "frozen"):
         # Of a frozen one this tells the reason.
-        nodes.monitor(paths, node, "cont")
+        nodes.resume(paths, node)
         changed = True
     for link, plugged in nodes.links(paths, node).items():
         if not plugged:
@@ -194,13 +203,7 @@ def _prepare(paths: Paths, lab: dict, node: str, own: dict) -> None:
     config.write(folder / "config.tar", config_tar(node_config(paths, node)), 0o600)
     with (folder / "data.raw").open("wb") as stream:
         stream.truncate(own["disk_gib"] * 1024**3)
-    done = subprocess.run(
-        [host.find("qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b",
-         str(image.Image(pathlib.Path(lab["images"][config.FLAVOURS[own["flavour"]]])).rootfs), str(folder / "root.qcow2")],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise LabError(f"qemu-img failed: {done.stderr.strip()}")
+    nodes.prepare(paths, lab, node, own)
 
 
 def _write_ssh(paths: Paths, lab: dict) -> None:
@@ -224,7 +227,7 @@ def _quote(value: str) -> str:
 
 
 def answers(port: int, timeout: float = 2.0) -> bool:
-    """Whether an SSH server greets on that port. (The port itself is always open while the node's QEMU runs.)"""
+    """Whether an SSH server greets on that port. (The port itself is always open while the node has power.)"""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout) as connection:
             connection.settimeout(timeout)
@@ -307,8 +310,7 @@ def down(paths: Paths) -> bool:
     if not paths.state.exists() and not paths.run.exists():
         return False
     with _lab_lock(paths):
-        for pid in nodes.strays(paths):
-            nodes.kill(paths, pid)
+        nodes.end_all(paths)
         shutil.rmtree(paths.state, ignore_errors=True)
         # Gone from the list only after its disks: until then they need the image.
         ports.release(paths)
@@ -353,7 +355,7 @@ def status(paths: Paths) -> dict:
 def _used_mib(folder: pathlib.Path) -> int:
     """What the node's disks take up on this machine, in MiB."""
     total = 0
-    for name in ("root.qcow2", "data.raw"):
+    for name in ("root.qcow2", "root.cow", "data.raw"):
         with contextlib.suppress(OSError):
             total += os.stat(folder / name).st_blocks * 512
     return total // 1024**2

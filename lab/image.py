@@ -27,7 +27,8 @@ HERE = pathlib.Path(__file__).resolve().parent / "image"
 FORMAT = 1
 ROOT_GIB = 8
 PARTS = {
-    "linux": ("rootfs.raw", "vmlinuz", "initrd.img"),
+    # The last one is the kernel as an ordinary program.
+    "linux": ("rootfs.raw", "vmlinuz", "initrd.img", "linux.uml"),
     # The hypervisor as QEMU boots it, and the one kernel module that the test guest needs.
     "xen": ("rootfs.raw", "vmlinuz", "initrd.img", "xen", "xen-blkfront.ko"),
 }
@@ -50,6 +51,10 @@ class Image:
     @property
     def initrd(self) -> pathlib.Path:
         return self.path / "initrd.img"
+
+    @property
+    def uml(self) -> pathlib.Path:
+        return self.path / "linux.uml"
 
     @property
     def xen(self) -> pathlib.Path:
@@ -157,7 +162,7 @@ def _build(image: Image, suite: str, kind: str) -> None:
             _run(["mv", *(str(work / name) for name in parts), str(finished)], log, started)
         shutil.rmtree(work)
         for name in parts:
-            (finished / name).chmod(0o644)
+            (finished / name).chmod(0o755 if name == "linux.uml" else 0o644)
             if not (finished / name).stat().st_size:
                 raise LabError(f"the build left an empty {name}: see {parent / f'{label}.build.log'}")
         built = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -202,12 +207,13 @@ def _mmdebstrap(suite: str, kind: str, work: pathlib.Path) -> list:
 
 def _to_disk(work: pathlib.Path, parts: tuple) -> list:
     """The command that turns root.tar into an ext4 disk, kernel and initrd; without root, in a user name space."""
+    uml = 'cat "$tree"/usr/bin/linux.uml > linux.uml;'
     xen = 'gunzip -c "$tree"/boot/xen-[0-9]*.gz > xen; cat "$tree"/lib/modules/*/kernel/drivers/block/xen-blkfront.ko* > xen-blkfront.ko;'
     script = (
         'set -eu; cd "$1"; tree=$(mktemp -d "$3/gantry-lab-tree.XXXXXX"); trap "rm -rf \\"$tree\\"" EXIT;'
         "tar -xpf root.tar -C \"$tree\" --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*';"
         'cat "$tree"/boot/vmlinuz-* > vmlinuz; cat "$tree"/boot/initrd.img-* > initrd.img;'
-        f"{xen if 'xen' in parts else ''}"
+        f"{uml if 'linux.uml' in parts else ''}{xen if 'xen' in parts else ''}"
         f'truncate -s {ROOT_GIB}G rootfs.raw; "$2" -q -F -t ext4 -L gantry-root -d "$tree" rootfs.raw'
     )
     command = ["sh", "-c", script, "sh", str(work), host.find("mke2fs"), "/tmp" if os.geteuid() else str(work)]

@@ -18,7 +18,9 @@ import xml.etree.ElementTree
 import pytest
 import yaml
 
-from ansible_collections.gantry.cluster.lab import accelerator, cli, cluster, config, fence, image, inventory
+from ansible_collections.gantry.cluster.lab import (
+    accelerator, cli, cluster, config, fence, image, inventory, processes, qemu_machine, switchboard, uml_machine,
+)  # fmt: skip
 from ansible_collections.gantry.cluster.lab import node as nodes
 from ansible_collections.gantry.cluster.lab.config import LabError, Paths
 
@@ -69,7 +71,7 @@ def options(command: list, name: str) -> list:
 
 
 def test_command_line_under_tcg(paths):
-    command = nodes.arguments(paths, LAB, "node2", "qemu")
+    command = qemu_machine.arguments(paths, LAB, "node2", "qemu")
     assert options(command, "-accel") == ["tcg,thread=multi,tb-size=256"]
     assert options(command, "-m") == ["2048M"] and options(command, "-smp") == ["2"]
     assert "-daemonize" in command and "-nodefaults" in command
@@ -82,7 +84,7 @@ def test_command_line_under_tcg(paths):
 
 
 def test_command_line_under_kvm(paths):
-    command = nodes.arguments(paths, LAB | {"accelerator": "kvm"}, "node1", "qemu")
+    command = qemu_machine.arguments(paths, LAB | {"accelerator": "kvm"}, "node1", "qemu")
     assert options(command, "-accel") == ["kvm"] and options(command, "-cpu") == ["host"]
 
 
@@ -94,7 +96,7 @@ def mixed(*flavours):
 
 @pytest.mark.parametrize("flavour", ["kvm", "lxc"])
 def test_kvm_and_lxc_nodes_boot_one_image(paths, flavour):
-    command = nodes.arguments(paths, mixed(flavour, "xen"), "node1", "qemu")
+    command = qemu_machine.arguments(paths, mixed(flavour, "xen"), "node1", "qemu")
     assert options(command, "-kernel") == ["/cache/linux-0/vmlinuz"]
     assert options(command, "-initrd") == ["/cache/linux-0/initrd.img"]
     assert "console=ttyS0 " in options(command, "-append")[0]
@@ -103,7 +105,7 @@ def test_kvm_and_lxc_nodes_boot_one_image(paths, flavour):
 
 @pytest.mark.parametrize("accelerator_", ["tcg", "kvm"])
 def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, accelerator_):
-    command = nodes.arguments(paths, mixed("kvm", "xen") | {"accelerator": accelerator_}, "node2", "qemu")
+    command = qemu_machine.arguments(paths, mixed("kvm", "xen") | {"accelerator": accelerator_}, "node2", "qemu")
     assert options(command, "-kernel") == ["/cache/x,en-0/xen"]
     (modules,) = options(command, "-initrd")
     # The first module has arguments, a comma parts the modules, and two of them are a comma within one.
@@ -165,7 +167,7 @@ def test_no_two_nodes_share_anything(paths, tmp_path):
 
 
 def test_commas_in_paths_are_escaped():
-    assert nodes.escape(pathlib.Path("/a,b/c")) == "/a,,b/c"
+    assert qemu_machine.escape(pathlib.Path("/a,b/c")) == "/a,,b/c"
 
 
 def test_a_node_is_on_only_if_the_process_is_its_own(paths, process):
@@ -176,7 +178,7 @@ def test_a_node_is_on_only_if_the_process_is_its_own(paths, process):
     assert nodes.alive(paths, "node2") is None
     (paths.node("node2") / "pid").write_text("nonsense")
     assert nodes.alive(paths, "node2") is None
-    assert nodes.strays(paths) == [process.pid]
+    assert processes.strays(paths.state) == [process.pid]
 
 
 def test_a_zombie_is_off(paths, process):
@@ -187,7 +189,7 @@ def test_a_zombie_is_off(paths, process):
 
 def test_power_off_ends_the_process_and_only_that(paths, process, tmp_path):
     stranger = Paths.at(tmp_path / "stranger")
-    nodes.kill(stranger, process.pid)
+    processes.kill(stranger.state, process.pid)
     assert process.poll() is None
     assert nodes.power_off(paths, "node1") is True
     assert process.wait(10) == -9
@@ -206,7 +208,7 @@ def test_a_frozen_node_is_told_apart_and_can_still_be_cut(paths, process):
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     assert nodes.power_status(paths, "node1") == "frozen"
     with pytest.raises(LabError, match=f"kill -CONT {process.pid}"):
-        nodes.monitor(paths, "node1", "cont")
+        nodes.resume(paths, "node1")
     with pytest.raises(LabError, match=f"kill -CONT {process.pid}"):
         nodes.set_link(paths, "node1", "cluster", False)
     assert nodes.links(paths, "node1")["cluster"] is True
@@ -237,7 +239,7 @@ def test_what_is_not_there_is_named(paths, tmp_path):
     with pytest.raises(LabError, match="script/lab up"):
         nodes.load(Paths.at(tmp_path / "none"))
     with pytest.raises(LabError, match="node1 is off: script/lab power node1 on"):
-        nodes.monitor(paths, "node1", "stop")
+        nodes.pause(paths, "node1")
 
 
 def test_console_tail(paths):
@@ -417,7 +419,7 @@ def test_no_kvm_device_means_tcg(monkeypatch, tmp_path):
     monkeypatch.setenv("GANTRY_LAB_ACCEL", "kvm")
     assert accelerator.choose(image.Image(tmp_path)) == "kvm"
     monkeypatch.setenv("GANTRY_LAB_ACCEL", "warp")
-    with pytest.raises(LabError, match="auto, kvm or tcg"):
+    with pytest.raises(LabError, match="auto, kvm, uml or tcg"):
         accelerator.choose(image.Image(tmp_path))
 
 
