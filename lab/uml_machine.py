@@ -142,7 +142,7 @@ def start(paths: Paths, lab: dict, node: str, plugged: dict) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             raise LabError(f"{node} did not start: {error}") from error
     config.write(folder / "pid", done.stdout)
-    _await(paths, node)
+    _await(paths, node, int(done.stdout))
 
 
 def _socket(here: pathlib.Path, there: pathlib.Path) -> socket.socket:
@@ -159,17 +159,26 @@ def _socket(here: pathlib.Path, there: pathlib.Path) -> socket.socket:
     return end
 
 
-def _await(paths: Paths, node: str, timeout: float = 30.0) -> None:
+def _await(paths: Paths, node: str, pid: int, timeout: float = 30.0) -> None:
     """Waits until the kernel has begun to boot. Raises LabError if it ended before."""
     deadline = time.monotonic() + timeout
     while not (_kernel_dir(paths, node) / "pid").exists():
-        if not alive(paths, node):
+        # For a moment the process is still the shell that becomes the kernel.
+        if _state(pid) in ("", "Z", "X"):
             with (paths.node(node) / "serial.log").open(errors="replace") as stream:
                 said = stream.read().rpartition("--- power on ")[2].splitlines()[1:]
             raise LabError(f"{node} did not start: {' '.join(said[-3:]).strip() or 'its kernel ended'}")
         if time.monotonic() > deadline:
             raise LabError(f"{node} did not begin to boot within {timeout:g} s")
         time.sleep(0.05)
+
+
+def _state(pid: int) -> str:
+    """The letter of the process's state, or nothing if it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _signal(pid: int, number: int, folder: pathlib.Path) -> None:
