@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 #: Printed by every node in one SSH call; the sections are separated by lines of their own.
 PROBE = r"""
-echo '== domains'; names=$(virsh -q list --all --name | grep .)
-[ -z "$names" ] || virsh -q "$(for n in $names; do printf 'dominfo %s; ' "$n"; done)" | awk '
+echo '== domains'; names=$(virsh -q -c "${URI:-qemu:///system}" list --all --name | grep . | grep -vx Domain-0)
+[ -z "$names" ] || virsh -q -c "${URI:-qemu:///system}" "$(for n in $names; do printf 'dominfo %s; ' "$n"; done)" | awk '
   $1 == "Name:" { n = $2 } $1 == "UUID:" { u = $2 } $1 == "State:" { s = $2; if (NF > 2) s = s "_" $3 }
   $1 == "Autostart:" { print n, u, s, $2 }'
 echo '== drbd'; drbdsetup events2 --now --statistics all

@@ -28,10 +28,15 @@ def parser() -> argparse.ArgumentParser:
     def command(word: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(word, help=text, description=text, parents=[name])
 
+    memory = ", ".join(f"{name} {mib}" for name, mib in config.DEFAULT_MEMORY_MIB.items())
     one = command("up", "make the lab, or what is missing of it, and wait until every node answers")
     one.add_argument("--nodes", type=_count, help=f"how many, 1 to {config.MAX_NODES} (default {config.DEFAULT_NODES})")
     one.add_argument("--suite", choices=config.SUITES, help=f"Debian suite (default {config.SUITES[0]})")
-    one.add_argument("--memory", type=_size(512), metavar="MIB", help="memory of new nodes, MiB (default 1536)")
+    one.add_argument(
+        "--flavour", type=_flavours, metavar="F[,F...]",
+        help=f"what new nodes run guests with: {', '.join(config.FLAVOURS)} (default kvm); or one for each node: kvm,kvm,xen",
+    )  # fmt: skip
+    one.add_argument("--memory", type=_size(512), metavar="MIB", help=f"memory of new nodes, MiB (default {memory})")
     one.add_argument("--disk", type=_size(1), metavar="GIB", help="volume group of new nodes, GiB (default 8, sparse)")
     one.add_argument("--timeout", type=_size(1), default=600, metavar="S", help="seconds to wait for the nodes (600)")
     command("down", "take the lab away: processes, disks, keys, ports")
@@ -58,8 +63,9 @@ def parser() -> argparse.ArgumentParser:
     command("inventory", "print the path of the Ansible inventory")
     one = command("image", "build the node image, unless it is in the cache, and print its folder")
     one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
+    one.add_argument("--flavour", choices=sorted(config.FLAVOURS), default="kvm", help="for which nodes (default kvm)")
     one.add_argument("--prune", action="store_true", help="instead: delete the images that nothing uses")
-    one = command("probe", "tell whether KVM works here")
+    one = command("probe", "tell what the nodes run on here: KVM, User-Mode Linux or emulation")
     one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
     one.add_argument("--again", action="store_true", help="try even if the answer is known")
     one.add_argument("--json", action="store_true", help="as JSON")
@@ -84,6 +90,16 @@ def _count(text: str) -> int:
     return value
 
 
+def _flavours(text: str) -> list:
+    names = text.split(",")
+    for name in names:
+        if name not in config.FLAVOURS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(config.FLAVOURS)}")
+    if len(names) > config.MAX_NODES:
+        raise argparse.ArgumentTypeError(f"at most {config.MAX_NODES} nodes")
+    return names
+
+
 def main(argv: list | None = None) -> int:
     """Runs a command; the exit status: 0 done, 1 not done (the reason stands on standard error), else as ssh's."""
     arguments = parser().parse_args(argv)
@@ -100,7 +116,8 @@ def main(argv: list | None = None) -> int:
 
 def _up(paths: Paths, arguments) -> None:
     started = time.monotonic()
-    cluster.up(paths, arguments.nodes, arguments.suite, arguments.memory, arguments.disk, arguments.timeout)
+    cluster.up(paths, arguments.nodes, arguments.suite, arguments.memory, arguments.disk, arguments.timeout,
+               arguments.flavour)
     say(f"lab {paths.name!r} is up after {time.monotonic() - started:.0f} s")
     print(paths.inventory)
 
@@ -118,7 +135,7 @@ def _status(paths: Paths, arguments) -> None:
     for node, own in found["nodes"].items():
         pulled = [name for name, plugged in own["links"].items() if not plugged]
         print(
-            f"  {node}  {own['power']:6}  {'ssh' if own['ssh'] else 'no ssh':6}  127.0.0.1:{own['ssh_port']}  "
+            f"  {node}  {own['flavour']}  {own['power']:6}  {'ssh' if own['ssh'] else 'no ssh':6}  127.0.0.1:{own['ssh_port']}  "
             f"{own['address']}  {own['memory_mib']} MiB  disks use {own['disk_used_mib']} MiB"
             + (f"  PULLED: {', '.join(pulled)}" if pulled else "")
         )
@@ -142,7 +159,7 @@ def _power(paths: Paths, arguments) -> int:
     elif action == "on":
         say(f"{node} is on" if nodes.power_on(paths, node) else f"{node} was on already")
     else:
-        nodes.monitor(paths, node, "system_reset")
+        nodes.reset(paths, node)
         say(f"{node} was reset")
     if arguments.wait and action != "off":
         cluster.wait(paths, lab | {"nodes": {node: lab["nodes"][node]}}, 600)
@@ -156,12 +173,12 @@ def _link(paths: Paths, arguments) -> None:
 
 
 def _pause(paths: Paths, arguments) -> None:
-    nodes.monitor(paths, arguments.node, "stop")
+    nodes.pause(paths, arguments.node)
     say(f"{arguments.node} is paused")
 
 
 def _resume(paths: Paths, arguments) -> None:
-    nodes.monitor(paths, arguments.node, "cont")
+    nodes.resume(paths, arguments.node)
     say(f"{arguments.node} goes on")
 
 
@@ -189,7 +206,7 @@ def _image(_paths: Paths, arguments) -> None:
             say(f"deleted {path}")
         say(f"{len(gone)} deleted, {len(image.cached())} kept")
     else:
-        print(image.ensure(arguments.suite).path)
+        print(image.ensure(arguments.suite, config.FLAVOURS[arguments.flavour]).path)
 
 
 def _probe(_paths: Paths, arguments) -> None:

@@ -16,7 +16,7 @@ import tarfile
 import threading
 import time
 
-from . import accelerator, config, host, image, inventory, node as nodes, ports
+from . import accelerator, config, host, image, inventory, node as nodes, ports, switchboard
 from .config import LabError, Paths, say
 
 VERSION = 1
@@ -34,8 +34,12 @@ def up(
     memory_mib: int | None = None,
     disk_gib: int | None = None,
     timeout: float = 600.0,
+    flavours: list | None = None,
 ) -> dict:
-    """Makes what is missing, switches on what is off, waits until every node answers. Raises LabError."""
+    """Makes what is missing, switches on what is off, waits until every node answers. Raises LabError.
+
+    :param flavours: what the nodes run guests with; see :func:`assign`.
+    """
     host.require()
     known = config.read_json(paths.config)
     if known:
@@ -47,22 +51,24 @@ def up(
             raise LabError(
                 f"lab {paths.name!r} has {len(known['nodes'])} nodes and gives none back: script/lab down first"
             )
-        built = image.Image(pathlib.Path(known["image"]))
-        if not built.ready:
-            raise LabError(f"the image of lab {paths.name!r} is gone ({built.path}): script/lab down, then up")
-    else:
-        built = image.ensure(suite or config.SUITES[0])
-    kind = known["accelerator"] if known else accelerator.choose(built)
+        for path in map(pathlib.Path, image.images(known).values()):
+            if not image.Image(path).ready:
+                raise LabError(f"the image of lab {paths.name!r} is gone ({path}): script/lab down, then up")
+    suite = known["suite"] if known else suite or config.SUITES[0]
+    built = dict(image.images(known or {}))
+    for kind in {config.FLAVOURS[name] for name in assign(_flavours(known), count, flavours).values()} - set(built):
+        built[kind] = str(image.ensure(suite, kind).path)
+    kind = known["accelerator"] if known else accelerator.choose(image.Image(pathlib.Path(min(built.values()))))
     with _lab_lock(paths):
         lab = config.read_json(paths.config) or {
             "version": VERSION,
             "name": paths.name,
-            "suite": suite or config.SUITES[0],
-            "image": str(built.path),
+            "suite": suite,
             "accelerator": kind,
             "nodes": {},
         }
-        wanted = nodes.names(max(count or (0 if lab["nodes"] else config.DEFAULT_NODES), len(lab["nodes"])))
+        wanted = assign(_flavours(lab), count, flavours)
+        lab["images"] = {**built, **image.images(lab)}
         for path in (paths.state, paths.state / "ssh"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         taken = ports.reserve(paths, ["cluster", *wanted])
@@ -72,7 +78,8 @@ def up(
             if node not in lab["nodes"]:
                 own = {
                     "ssh_port": taken[node],
-                    "memory_mib": memory_mib or config.DEFAULT_MEMORY_MIB,
+                    "flavour": wanted[node],
+                    "memory_mib": memory_mib or config.DEFAULT_MEMORY_MIB[wanted[node]],
                     "disk_gib": disk_gib or config.DEFAULT_DISK_GIB,
                     "cpus": 1,
                 }
@@ -81,6 +88,7 @@ def up(
         config.write_json(paths.config, lab)
         _write_ssh(paths, lab)
         inventory.write(paths, lab)
+        _switchboard(paths, lab)
         changed = [node for node in wanted if _restore(paths, node)]
     if changed:
         say(f"lab {paths.name!r}: {lab['suite']}, {lab['accelerator']}; starting {', '.join(changed)}")
@@ -88,12 +96,47 @@ def up(
     return lab
 
 
+def _flavours(lab: dict | None) -> dict:
+    return {node: nodes.flavour(lab, node) for node in lab["nodes"]} if lab else {}
+
+
+def assign(known: dict, count: int | None, flavours: list | None) -> dict:
+    """What each node of the lab is to be, {name: flavour}; those that are there stay what they are. Raises LabError.
+
+    :param known: the nodes that are there.
+    :param count: how many there are to be, or None: as many as there are, or as `flavours` names.
+    :param flavours: one for all new nodes; or one for each node; or None: as the last one is.
+    """
+    flavours = flavours or []
+    if len(flavours) > 1 and count and count != len(flavours):
+        raise LabError(f"{count} nodes, but {len(flavours)} flavours: give one for all new nodes, or one for each node")
+    if len(flavours) > 1 and len(flavours) < len(known):
+        raise LabError(f"{len(flavours)} flavours, but the lab has {len(known)} nodes and gives none back")
+    wanted = max(count or (len(flavours) if len(flavours) > 1 else 0), len(known)) or config.DEFAULT_NODES
+    last = known[max(known, key=nodes.number)] if known else "kvm"
+    found = {}
+    for position, node in enumerate(nodes.names(wanted)):
+        asked = flavours[position] if len(flavours) > 1 else (flavours or [last])[0]
+        found[node] = known.get(node, asked)
+        if found[node] != asked and (len(flavours) > 1 or wanted == len(known) and flavours):
+            raise LabError(f"{node} runs {found[node]}; for {asked} take another --name, or script/lab down first")
+    return found
+
+
+def _switchboard(paths: Paths, lab: dict) -> None:
+    """Cuts the power of nodes whose switchboard has died: their cables end nowhere, for as long as they run."""
+    if lab["accelerator"] == "uml" and not switchboard.alive(paths):
+        for node in lab["nodes"]:
+            if nodes.power_off(paths, node):
+                say(f"{node} is started anew: the lab's switchboard was gone")
+
+
 def _restore(paths: Paths, node: str) -> bool:
     """Power, CPU and cables as in a node nobody has played with; True if anything had to be done."""
     changed = nodes.power_on(paths, node)
     if nodes.power_status(paths, node) in ("paused", "frozen"):
         # Of a frozen one this tells the reason.
-        nodes.monitor(paths, node, "cont")
+        nodes.resume(paths, node)
         changed = True
     for link, plugged in nodes.links(paths, node).items():
         if not plugged:
@@ -160,13 +203,7 @@ def _prepare(paths: Paths, lab: dict, node: str, own: dict) -> None:
     config.write(folder / "config.tar", config_tar(node_config(paths, node)), 0o600)
     with (folder / "data.raw").open("wb") as stream:
         stream.truncate(own["disk_gib"] * 1024**3)
-    done = subprocess.run(
-        [host.find("qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b",
-         str(pathlib.Path(lab["image"]) / "rootfs.raw"), str(folder / "root.qcow2")],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise LabError(f"qemu-img failed: {done.stderr.strip()}")
+    nodes.prepare(paths, lab, node, own)
 
 
 def _write_ssh(paths: Paths, lab: dict) -> None:
@@ -190,7 +227,7 @@ def _quote(value: str) -> str:
 
 
 def answers(port: int, timeout: float = 2.0) -> bool:
-    """Whether an SSH server greets on that port. (The port itself is always open while the node's QEMU runs.)"""
+    """Whether an SSH server greets on that port. (The port itself is always open while the node has power.)"""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout) as connection:
             connection.settimeout(timeout)
@@ -273,8 +310,7 @@ def down(paths: Paths) -> bool:
     if not paths.state.exists() and not paths.run.exists():
         return False
     with _lab_lock(paths):
-        for pid in nodes.strays(paths):
-            nodes.kill(paths, pid)
+        nodes.end_all(paths)
         shutil.rmtree(paths.state, ignore_errors=True)
         # Gone from the list only after its disks: until then they need the image.
         ports.release(paths)
@@ -294,12 +330,13 @@ def status(paths: Paths) -> dict:
         "name": paths.name,
         "suite": lab["suite"],
         "accelerator": lab["accelerator"],
-        "image": lab["image"],
+        "images": image.images(lab),
         "state": str(paths.state),
         "inventory": str(paths.inventory),
         "ssh_config": str(paths.ssh_config),
         "nodes": {
             node: {
+                "flavour": nodes.flavour(lab, node),
                 "power": nodes.power_status(paths, node),
                 "pid": nodes.alive(paths, node),
                 "ssh": answers(own["ssh_port"], 5.0),
@@ -318,7 +355,7 @@ def status(paths: Paths) -> dict:
 def _used_mib(folder: pathlib.Path) -> int:
     """What the node's disks take up on this machine, in MiB."""
     total = 0
-    for name in ("root.qcow2", "data.raw"):
+    for name in ("root.qcow2", "root.cow", "data.raw"):
         with contextlib.suppress(OSError):
             total += os.stat(folder / name).st_blocks * 512
     return total // 1024**2

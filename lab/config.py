@@ -18,9 +18,13 @@ import sys
 import time
 
 SUITES = ("bookworm", "trixie")
+# What a node runs guests with -> the image it boots. Containers need no more than one package beside QEMU.
+FLAVOURS = {"kvm": "linux", "lxc": "linux", "xen": "xen"}
 MAX_NODES = 9
 DEFAULT_NODES = 3
-DEFAULT_MEMORY_MIB = 1536
+DEFAULT_MEMORY_MIB = {"kvm": 1536, "lxc": 1536, "xen": 2560}
+# What a Xen node keeps for itself; the rest of its memory is for guests.
+DOM0_MIB = 1400
 DEFAULT_DISK_GIB = 8
 VOLUME_GROUP = "gantry"
 CLUSTER_NET = "10.77.0"

@@ -18,11 +18,28 @@ import time
 
 from lab import audit
 
-#: Where a guest's console is kept on a node (roles/instance/templates/domain_kvm.xml.j2).
-CONSOLE = "/var/log/libvirt/qemu/{}-console.log"
+#: Where a guest's console is kept on a node: by virtlogd (roles/instance/templates/domain_kvm.xml.j2), by xenconsoled, and by
+#: the lab itself (lab/image/files/usr/local/lib/gantry-lab/consoles).
+CONSOLES = {
+    "kvm": "/var/log/libvirt/qemu/{}-console.log",
+    "lxc": "/var/log/libvirt/lxc/{}-console.log",
+    "xen": "/var/log/xen/console/guest-{}.log",
+}
+#: libvirt's driver for each flavour of node.
+URIS = {"kvm": "qemu:///system", "lxc": "lxc:///system", "xen": "xen:///system"}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 #: Where the test guest's image lies on the nodes.
 IMAGE = "/srv/images/test-guest.img"
+#: The same of a container, and what a Xen guest is started with: its disk may be any empty one, such as IMAGE.
+LXC_IMAGE = "/srv/images/test-guest-lxc.img"
+XEN_KERNEL = "/srv/images/test-guest-xen.vmlinuz"
+XEN_INITRD = "/srv/images/test-guest-xen.initrd"
+#: The test guest's disk on this node, whether or not a container has its file system in use.
+CONTAINER_DISK = """
+controller=$(cat /run/libvirt/lxc/{name}.pid 2>/dev/null) && first=$(pgrep -P "$controller" 2>/dev/null | head -n 1)
+if [ -n "$first" ] && [ -e "/proc/$first/root/disk" ]; then disk=/proc/$first/root/disk; else disk={device}; fi
+dd if="$disk" bs=1M count=16 iflag=direct status=none
+"""
 
 
 class Run:
@@ -43,7 +60,7 @@ class Run:
 
 
 def prepare(cluster):
-    """Make the lab's nodes a cluster, and put the test guest on them. Returns the image's path on the nodes.
+    """Make the lab's nodes a cluster, and put the test guests on them. Returns the image's path on the nodes of kvm and xen.
 
     :raises RuntimeError: a verb failed.
     """
@@ -51,11 +68,33 @@ def prepare(cluster):
         run = cluster.play(verb, **extra)
         if not run.ok:
             raise RuntimeError(run.text)
-    image = cluster.folder / "test-guest.img"
-    subprocess.run([str(ROOT / "lab" / "guest" / "build"), str(image)], check=True, stdout=subprocess.DEVNULL)
-    for node in cluster.nodes:
-        cluster.put(node, image, IMAGE)
+    put_guests(cluster)
     return IMAGE
+
+
+def put_guests(cluster):
+    """Build the test guests of the lab's flavours, and put on each node what its guests are made of."""
+    flavours = cluster.flavours()
+    guests = {flavour: _build(cluster, flavour) for flavour in set(flavours.values()) | {"kvm"}}
+    for node in cluster.nodes:
+        flavour = flavours[node]
+        if flavour == "lxc":
+            cluster.put(node, guests["lxc"], LXC_IMAGE)
+            continue
+        cluster.put(node, guests["kvm"], IMAGE)
+        if flavour == "xen":
+            cluster.put(node, guests["xen"], XEN_INITRD)
+            cluster.ssh(node, "cp /boot/vmlinuz-$(uname -r) %s" % XEN_KERNEL)
+
+
+def _build(cluster, flavour):
+    """Build the test guest of a flavour; return its path here."""
+    path = cluster.folder / ("test-guest-%s" % flavour)
+    words = [str(ROOT / "lab" / "guest" / "build"), "--kind", flavour]
+    if flavour == "xen":
+        words += ["--module", os.path.join(cluster.made_of()["images"]["xen"], "xen-blkfront.ko")]
+    subprocess.run([*words, str(path)], check=True, stdout=subprocess.DEVNULL)
+    return path
 
 
 def refused(run, *words):
@@ -70,10 +109,11 @@ class Cluster:
     """One lab and its inventory.
 
     :param name: the lab's name.
+    :param flavour: what the nodes run guests with, as ``script/lab up --flavour`` has it.
     """
 
-    def __init__(self, name, nodes=3, suite="bookworm"):
-        self.name, self.suite = name, suite
+    def __init__(self, name, nodes=3, suite="bookworm", flavour="kvm"):
+        self.name, self.suite, self.flavour = name, suite, flavour
         self.nodes = ["node%d" % number for number in range(1, nodes + 1)]
         self.folder = ROOT / ".lab" / name
         self.inventory = self.folder / "inventory"
@@ -93,7 +133,20 @@ class Cluster:
 
     def up(self):
         """Boot the nodes."""
-        self.lab("up", "--nodes", str(len(self.nodes)), "--suite", self.suite)
+        self.lab("up", "--nodes", str(len(self.nodes)), "--suite", self.suite, "--flavour", self.flavour)
+
+    def made_of(self):
+        """What the lab remembers of itself."""
+        return json.loads((self.folder / "lab.json").read_text(encoding="utf-8"))
+
+    def flavours(self):
+        """What each node runs guests with: ``{node: kvm, lxc or xen}``."""
+        known = self.made_of()["nodes"]
+        return {node: known[node].get("flavour", "kvm") for node in self.nodes}
+
+    def console(self, node, name):
+        """Where a guest's console is kept on a node."""
+        return CONSOLES[self.flavours()[node]].format(name)
 
     def down_all(self):
         """Remove the lab."""
@@ -116,7 +169,10 @@ class Cluster:
 
     def disk(self, node, device, size=16 * 1024 * 1024):
         """The first bytes of a node's block device, read past its cache."""
-        command = "dd if=%s bs=1M count=%d iflag=direct status=none" % (device, size // (1024 * 1024))
+        return self.read(node, "dd if=%s bs=1M count=%d iflag=direct status=none" % (device, size // (1024 * 1024)))
+
+    def read(self, node, command):
+        """Run a command on a node; return the bytes it writes."""
         return subprocess.run([str(ROOT / "script" / "lab"), "--name", self.name, "ssh", node, command],
                               stdout=subprocess.PIPE, check=True).stdout
 
@@ -233,8 +289,10 @@ class Cluster:
     def states(self):
         """What the nodes that are up show."""
         nodes = [node for node in self.nodes if node not in self.down]
+        flavours = self.flavours()
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            return dict(zip(nodes, map(audit.parse, pool.map(lambda node: self.ssh(node, audit.PROBE), nodes))))
+            texts = pool.map(lambda node: self.ssh(node, "URI=%s\n%s" % (URIS[flavours[node]], audit.PROBE)), nodes)
+            return dict(zip(nodes, map(audit.parse, texts)))
 
     def registry(self):
         """The registry's content."""
@@ -265,7 +323,7 @@ class Cluster:
     def forget_console(self, name):
         """Delete what a guest has said: an earlier one of the same name is another."""
         for node in self.nodes:
-            self.ssh(node, "rm -f %s*" % CONSOLE.format(name))
+            self.ssh(node, "rm -f %s*" % self.console(node, name))
 
     def wait_redundant(self, node, resource, timeout=120):
         """Wait until a node sees both copies of a DRBD resource up to date."""
@@ -295,7 +353,7 @@ class Watch:
 
     def _follow(self, node):
         command = [str(ROOT / "script" / "lab"), "--name", self.cluster.name, "ssh", node,
-                   "tail -s 0.05 -c +%d -F %s 2>/dev/null" % (self._read_so_far[node] + 1, CONSOLE.format(self.name))]
+                   "tail -s 0.05 -c +%d -F %s 2>/dev/null" % (self._read_so_far[node] + 1, self.cluster.console(node, self.name))]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                    encoding="utf-8", errors="surrogateescape", start_new_session=True)
         reader = threading.Thread(target=self._read, args=(node, process), daemon=True)
@@ -363,7 +421,10 @@ class Watch:
         """What the checker says of the guest's disk and of all it said: (fine, text)."""
         image = folder / ("disk_%s.raw" % self.name)
         consoles = self.save(folder)
-        image.write_bytes(self.cluster.disk(node, device))
+        if self.cluster.flavours()[node] == "lxc":
+            image.write_bytes(self.cluster.read(node, CONTAINER_DISK.format(name=self.name, device=device)))
+        else:
+            image.write_bytes(self.cluster.disk(node, device))
         words = [sys.executable, str(ROOT / "lab" / "guest" / "check.py"), "check", str(image)]
         for path in consoles:
             words += ["--console", str(path)]

@@ -26,7 +26,12 @@ HERE = pathlib.Path(__file__).resolve().parent / "image"
 # Part of the digest: raise it when this file changes what an image holds.
 FORMAT = 1
 ROOT_GIB = 8
-PARTS = ("rootfs.raw", "vmlinuz", "initrd.img")
+PARTS = {
+    # The last one is the kernel as an ordinary program.
+    "linux": ("rootfs.raw", "vmlinuz", "initrd.img", "linux.uml"),
+    # The hypervisor as QEMU boots it, and the one kernel module that the test guest needs.
+    "xen": ("rootfs.raw", "vmlinuz", "initrd.img", "xen", "xen-blkfront.ko"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +53,28 @@ class Image:
         return self.path / "initrd.img"
 
     @property
+    def uml(self) -> pathlib.Path:
+        return self.path / "linux.uml"
+
+    @property
+    def xen(self) -> pathlib.Path:
+        return self.path / "xen"
+
+    @property
+    def blkfront(self) -> pathlib.Path:
+        return self.path / "xen-blkfront.ko"
+
+    @property
     def ready(self) -> bool:
         """Whether it is whole: the manifest is the last file to be written before the folder gets its name."""
         return (self.path / "manifest.json").is_file() and self.rootfs.is_file()
 
 
-def node_packages() -> list:
-    """The packages that go in: lab/image/packages.txt and those named in GANTRY_LAB_PACKAGES."""
-    return host.packages(HERE / "packages.txt") + os.environ.get("GANTRY_LAB_PACKAGES", "").replace(",", " ").split()
+def node_packages(kind: str) -> list:
+    """The packages that go in: those of all nodes, of this kind, and what GANTRY_LAB_PACKAGES names."""
+    files = ("packages.txt", f"packages_{kind}.txt")
+    extra = os.environ.get("GANTRY_LAB_PACKAGES", "").replace(",", " ").split()
+    return [name for file in files for name in host.packages(HERE / file)] + extra
 
 
 def node_files() -> list:
@@ -96,35 +115,35 @@ def files_tar(files: list) -> bytes:
     return buffer.getvalue()
 
 
-def current(suite: str) -> Image:
+def current(suite: str, kind: str = "linux") -> Image:
     """The image that the files of this checkout ask for, whether or not it is built."""
-    packages = node_packages()
-    name = f"{suite}-{digest(suite, packages, node_files(), (HERE / 'customise.sh').read_bytes())[:16]}"
-    return Image(config.cache_dir() / "images" / name)
+    name = digest(suite, node_packages(kind), node_files(), (HERE / "customise.sh").read_bytes())[:16]
+    return Image(config.cache_dir() / "images" / f"{kind}-{suite}-{name}")
 
 
-def ensure(suite: str) -> Image:
+def ensure(suite: str, kind: str = "linux") -> Image:
     """The image of a suite, built now if the cache does not hold it. Raises LabError."""
-    image = current(suite)
+    image = current(suite, kind)
     if image.ready:
         return image
     host.require()
-    with config.lock(image.path.parent / f"{suite}.lock", f"another run is building the {suite} image"):
+    label = f"{kind}-{suite}"
+    with config.lock(image.path.parent / f"{label}.lock", f"another run is building the {label} image"):
         if not image.ready:
-            _build(image, suite)
+            _build(image, suite, kind)
     return image
 
 
-def _build(image: Image, suite: str) -> None:
+def _build(image: Image, suite: str, kind: str) -> None:
     """Builds into a folder beside the final one and gives it its name at the end. Raises LabError."""
     started = time.monotonic()
-    parent = image.path.parent
-    for stale in parent.glob(f".build-{suite}-*"):
+    parent, label, parts = image.path.parent, f"{kind}-{suite}", PARTS[kind]
+    for stale in parent.glob(f".build-{label}-*"):
         # The lock is ours, so whoever made it is gone.
         shutil.rmtree(stale, ignore_errors=True)
     apt = sources.sources_list(suite)
-    say(f"building the {suite} image (once; kept in {parent})")
-    finished = pathlib.Path(tempfile.mkdtemp(prefix=f".build-{suite}-", dir=parent))
+    say(f"building the {label} image (once; kept in {parent})")
+    finished = pathlib.Path(tempfile.mkdtemp(prefix=f".build-{label}-", dir=parent))
     # Without root, mmdebstrap works as other users of a name space, whom this user's home may keep out.
     work = pathlib.Path(tempfile.mkdtemp(prefix="work-", dir=finished if os.geteuid() == 0 else None))
     try:
@@ -132,27 +151,28 @@ def _build(image: Image, suite: str) -> None:
         (work / "sources.list").write_text(apt)
         (work / "files.tar").write_bytes(files_tar(node_files()))
         shutil.copyfile(HERE / "customise.sh", work / "customise.sh")
-        for name in PARTS:
+        for name in parts:
             (work / name).touch()
             (work / name).chmod(0o666)
         log = work / "build.log"
-        with _keep_log(log, parent / f"{suite}.build.log"):
-            _run(_mmdebstrap(suite, work), log, started)
+        with _keep_log(log, parent / f"{label}.build.log"):
+            _run(_mmdebstrap(suite, kind, work), log, started)
             say(f"  {time.monotonic() - started:4.0f} s: making the disk")
-            _run(_to_disk(work), log, started)
-            _run(["mv", *(str(work / name) for name in PARTS), str(finished)], log, started)
+            _run(_to_disk(work, parts), log, started)
+            _run(["mv", *(str(work / name) for name in parts), str(finished)], log, started)
         shutil.rmtree(work)
-        for name in PARTS:
-            (finished / name).chmod(0o644)
+        for name in parts:
+            (finished / name).chmod(0o755 if name == "linux.uml" else 0o644)
             if not (finished / name).stat().st_size:
-                raise LabError(f"the build left an empty {name}: see {parent / f'{suite}.build.log'}")
+                raise LabError(f"the build left an empty {name}: see {parent / f'{label}.build.log'}")
+        built = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         config.write_json(
             finished / "manifest.json",
-            {"suite": suite, "packages": node_packages(), "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+            {"suite": suite, "kind": kind, "packages": node_packages(kind), "built": built},
         )
         finished.chmod(0o755)
         finished.rename(image.path)
-        say(f"  {time.monotonic() - started:4.0f} s: {suite} image ready")
+        say(f"  {time.monotonic() - started:4.0f} s: {label} image ready")
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(finished, ignore_errors=True)
@@ -167,7 +187,7 @@ def _keep_log(log: pathlib.Path, target: pathlib.Path):
             shutil.copyfile(log, target)
 
 
-def _mmdebstrap(suite: str, work: pathlib.Path) -> list:
+def _mmdebstrap(suite: str, kind: str, work: pathlib.Path) -> list:
     files = shlex.quote(str(work / "files.tar"))
     command = [
         host.find("mmdebstrap"),
@@ -175,7 +195,7 @@ def _mmdebstrap(suite: str, work: pathlib.Path) -> list:
         "--format=tar",
         # If the machine dies now, the image is built anew anyway.
         "--dpkgopt=force-unsafe-io",
-        f"--include={','.join(node_packages())}",
+        f"--include={','.join(node_packages(kind))}",
         # The initrd is made while packages are configured, so what steers it has to be there before them.
         f'--setup-hook=tar -xpf {files} -C "$1" etc/initramfs-tools',
         f'--customize-hook=tar -xpf {files} -C "$1" --no-overwrite-dir',
@@ -185,12 +205,15 @@ def _mmdebstrap(suite: str, work: pathlib.Path) -> list:
     return command + [suite, str(work / "root.tar"), str(work / "sources.list")]
 
 
-def _to_disk(work: pathlib.Path) -> list:
+def _to_disk(work: pathlib.Path, parts: tuple) -> list:
     """The command that turns root.tar into an ext4 disk, kernel and initrd; without root, in a user name space."""
+    uml = 'cat "$tree"/usr/bin/linux.uml > linux.uml;'
+    xen = 'gunzip -c "$tree"/boot/xen-[0-9]*.gz > xen; cat "$tree"/lib/modules/*/kernel/drivers/block/xen-blkfront.ko* > xen-blkfront.ko;'
     script = (
         'set -eu; cd "$1"; tree=$(mktemp -d "$3/gantry-lab-tree.XXXXXX"); trap "rm -rf \\"$tree\\"" EXIT;'
         "tar -xpf root.tar -C \"$tree\" --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*';"
         'cat "$tree"/boot/vmlinuz-* > vmlinuz; cat "$tree"/boot/initrd.img-* > initrd.img;'
+        f"{uml if 'linux.uml' in parts else ''}{xen if 'xen' in parts else ''}"
         f'truncate -s {ROOT_GIB}G rootfs.raw; "$2" -q -F -t ext4 -L gantry-root -d "$tree" rootfs.raw'
     )
     command = ["sh", "-c", script, "sh", str(work), host.find("mke2fs"), "/tmp" if os.geteuid() else str(work)]
@@ -215,6 +238,11 @@ def _run(command: list, log: pathlib.Path, started: float) -> None:
         raise LabError(f"{pathlib.Path(command[0]).name} failed with status {process.returncode}:\n{tail}")
 
 
+def images(lab: dict) -> dict:
+    """The images of a lab, {kind: folder}. (A lab made before there were kinds has one.)"""
+    return lab.get("images") or ({"linux": lab["image"]} if "image" in lab else {})
+
+
 def cached() -> list:
     """All finished images of this cache."""
     found = (Image(path) for path in sorted((config.cache_dir() / "images").glob("*")) if not path.name.startswith("."))
@@ -223,11 +251,9 @@ def cached() -> list:
 
 def prune() -> list:
     """Deletes the images that neither this checkout nor an existing lab uses; returns their folders."""
-    keep = {current(suite).path for suite in config.SUITES}
+    keep = {current(suite, kind).path for suite in config.SUITES for kind in PARTS}
     for state in ports.states():
-        used = (config.read_json(state / "lab.json", {}) or {}).get("image")
-        if used:
-            keep.add(pathlib.Path(used))
+        keep.update(map(pathlib.Path, images(config.read_json(state / "lab.json", {}) or {}).values()))
     gone = [image.path for image in cached() if image.path not in keep]
     for path in gone:
         shutil.rmtree(path)

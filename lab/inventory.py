@@ -35,11 +35,15 @@ def reuse_options(paths: Paths) -> list:
 def build(paths: Paths, lab: dict) -> dict:
     """The inventory as data."""
     hosts = {}
+    flavours = {nodes.flavour(lab, node) for node in lab["nodes"]}
     for node, own in sorted(lab["nodes"].items(), key=lambda item: nodes.number(item[0])):
         hosts[node] = {
             "ansible_host": "127.0.0.1",
             "ansible_port": own["ssh_port"],
             "gantry_node_address": nodes.address(node),
+            "gantry_node_hypervisors": [nodes.flavour(lab, node)],
+            # Guests never move from one hypervisor to another.
+            **({"gantry_node_group": nodes.flavour(lab, node)} if len(flavours) > 1 else {}),
             "gantry_fence": [
                 {
                     "agent": str(config.ROOT / "lab" / "fence_lab"),

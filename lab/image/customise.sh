@@ -2,7 +2,8 @@
 # Runs inside the new root file system, after the packages: what makes it a node of the lab.
 set -eu
 
-echo "/dev/vda / ext4 errors=remount-ro 0 1" > /etc/fstab
+# The disk's device has another name in User-Mode Linux.
+echo "LABEL=gantry-root / ext4 errors=remount-ro 0 1" > /etc/fstab
 echo localhost > /etc/hostname
 echo LANG=C.UTF-8 > /etc/default/locale
 # systemd fills it in at boot, with the number that the lab gives each node.
@@ -14,6 +15,22 @@ rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/
 passwd -l root >/dev/null
 
 systemctl -q enable gantry-lab-config.service gantry-lab-disk.service gantry-lab-python.service systemd-networkd.service ssh.service
+if [ -d /etc/xen ]; then
+    # The console of every guest is kept, in /var/log/xen/console/guest-NAME.log.
+    mkdir -p /var/log/xen/console
+    echo 'XENCONSOLED_ARGS="--log=guest"' > /etc/default/xen
+    # libvirtd goes when nobody has asked it anything for two minutes. Here it takes half a minute to come again.
+    echo LIBVIRTD_ARGS= >> /etc/default/libvirtd
+fi
+if [ -e /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_lxc.so ]; then
+    systemctl -q enable gantry-lab-consoles.path
+fi
+# User-Mode Linux looks for its modules where every other kernel does.
+for modules in /usr/lib/uml/modules/*; do
+    [ -d "$modules" ] || continue
+    ln -s "$modules" "/lib/modules/${modules##*/}"
+    depmod "${modules##*/}"
+done
 # DRBD is brought up by the cluster, resource by resource, never by the node at boot.
 systemctl -q disable drbd.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import pathlib
+
+from lab import accelerator, image
+
 
 def test_node_add_predicts_what_it_would_mend(clean):
     clean.ssh("node2", "rm -f /etc/modules-load.d/gantry.conf")
@@ -37,3 +41,11 @@ def test_migration_key_opens_nothing_else(clean):
     assert "uid=" not in shell
     uri = "qemu+ssh://gantry-migrate@10.77.0.12/system?keyfile=%s&known_hosts=%s&proxy=native&no_tty=1" % (key, known)
     assert "node2" in clean.ssh("node1", "timeout 60 virsh -c '%s' hostname" % uri)
+
+
+def test_what_the_nodes_run_on_proves_itself(cluster):
+    lab = cluster.made_of()
+    proofs = {"kvm": accelerator.boot, "uml": accelerator.boot_uml}
+    if lab["accelerator"] in proofs:
+        result = proofs[lab["accelerator"]](image.Image(pathlib.Path(lab["images"]["linux"])))
+        assert result["accelerator"] == lab["accelerator"], result["reason"]

@@ -18,7 +18,9 @@ import xml.etree.ElementTree
 import pytest
 import yaml
 
-from ansible_collections.gantry.cluster.lab import accelerator, cli, cluster, config, fence, image, inventory
+from ansible_collections.gantry.cluster.lab import (
+    accelerator, cli, cluster, config, fence, image, inventory, processes, qemu_machine, switchboard, uml_machine,
+)  # fmt: skip
 from ansible_collections.gantry.cluster.lab import node as nodes
 from ansible_collections.gantry.cluster.lab.config import LabError, Paths
 
@@ -26,12 +28,12 @@ LAB = {
     "version": 1,
     "name": "one",
     "suite": "bookworm",
-    "image": "/cache/images/bookworm-0",
+    "images": {"linux": "/cache/images/linux-bookworm-0"},
     "accelerator": "tcg",
     "mcast_port": 20500,
     "nodes": {
-        "node1": {"ssh_port": 20001, "memory_mib": 1536, "disk_gib": 8, "cpus": 1},
-        "node2": {"ssh_port": 20002, "memory_mib": 2048, "disk_gib": 8, "cpus": 2},
+        "node1": {"flavour": "kvm", "ssh_port": 20001, "memory_mib": 1536, "disk_gib": 8, "cpus": 1},
+        "node2": {"flavour": "kvm", "ssh_port": 20002, "memory_mib": 2048, "disk_gib": 8, "cpus": 2},
     },
 }
 
@@ -69,7 +71,7 @@ def options(command: list, name: str) -> list:
 
 
 def test_command_line_under_tcg(paths):
-    command = nodes.arguments(paths, LAB, "node2", "qemu")
+    command = qemu_machine.arguments(paths, LAB, "node2", "qemu")
     assert options(command, "-accel") == ["tcg,thread=multi,tb-size=256"]
     assert options(command, "-m") == ["2048M"] and options(command, "-smp") == ["2"]
     assert "-daemonize" in command and "-nodefaults" in command
@@ -82,8 +84,77 @@ def test_command_line_under_tcg(paths):
 
 
 def test_command_line_under_kvm(paths):
-    command = nodes.arguments(paths, LAB | {"accelerator": "kvm"}, "node1", "qemu")
+    command = qemu_machine.arguments(paths, LAB | {"accelerator": "kvm"}, "node1", "qemu")
     assert options(command, "-accel") == ["kvm"] and options(command, "-cpu") == ["host"]
+
+
+def mixed(*flavours):
+    """The lab with these nodes."""
+    known = {f"node{number}": LAB["nodes"]["node1"] | {"flavour": name} for number, name in enumerate(flavours, 1)}
+    return LAB | {"images": {"linux": "/cache/linux-0", "xen": "/cache/x,en-0"}, "nodes": known}
+
+
+@pytest.mark.parametrize("flavour", ["kvm", "lxc"])
+def test_kvm_and_lxc_nodes_boot_one_image(paths, flavour):
+    command = qemu_machine.arguments(paths, mixed(flavour, "xen"), "node1", "qemu")
+    assert options(command, "-kernel") == ["/cache/linux-0/vmlinuz"]
+    assert options(command, "-initrd") == ["/cache/linux-0/initrd.img"]
+    assert "console=ttyS0 " in options(command, "-append")[0]
+    assert options(command, "-cpu") == ["max,la57=off,svm=off"]
+
+
+@pytest.mark.parametrize("accelerator_", ["tcg", "kvm"])
+def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, accelerator_):
+    command = qemu_machine.arguments(paths, mixed("kvm", "xen") | {"accelerator": accelerator_}, "node2", "qemu")
+    assert options(command, "-kernel") == ["/cache/x,en-0/xen"]
+    (modules,) = options(command, "-initrd")
+    # The first module has arguments, a comma parts the modules, and two of them are a comma within one.
+    kernel, initrd = modules.replace(",,", "\0").split(",")
+    path, _blank, words = kernel.replace("\0", ",").partition(" ")
+    assert (path, initrd.replace("\0", ",")) == ("/cache/x,en-0/vmlinuz", "/cache/x,en-0/initrd.img")
+    assert "console=hvc0 " in words and "systemd.hostname=node2" in words and "ttyS0" not in words
+    (xen,) = options(command, "-append")
+    assert "console=com1" in xen and f"dom0_mem={config.DOM0_MIB}M,max:{config.DOM0_MIB}M" in xen
+    # The newest emulated CPU is none that the first guest survives; nested paging is what live migration needs.
+    assert options(command, "-cpu") == ["Opteron_G3,misalignsse=off,svm=on,npt=on"]
+    assert config.DEFAULT_MEMORY_MIB["xen"] - config.DOM0_MIB >= 1024
+
+
+KVM2 = {"node1": "kvm", "node2": "kvm"}
+
+
+@pytest.mark.parametrize(
+    "known,count,flavours,found",
+    [
+        ({}, None, None, ["kvm", "kvm", "kvm"]),
+        ({}, 2, ["xen"], ["xen", "xen"]),
+        ({}, None, ["lxc"], ["lxc", "lxc", "lxc"]),
+        ({}, None, ["kvm", "kvm", "xen", "xen"], ["kvm", "kvm", "xen", "xen"]),
+        ({}, 2, ["kvm", "xen"], ["kvm", "xen"]),
+        (KVM2, None, None, ["kvm", "kvm"]),
+        (KVM2, 3, None, ["kvm", "kvm", "kvm"]),
+        (KVM2, 4, ["xen"], ["kvm", "kvm", "xen", "xen"]),
+        (KVM2, 2, ["kvm"], ["kvm", "kvm"]),
+        (KVM2, None, ["kvm", "kvm", "lxc"], ["kvm", "kvm", "lxc"]),
+        ({"node1": "kvm", "node2": "xen"}, 3, None, ["kvm", "xen", "xen"]),
+    ],
+)
+def test_new_nodes_get_a_flavour_and_old_ones_keep_theirs(known, count, flavours, found):
+    assert cluster.assign(known, count, flavours) == {f"node{i}": name for i, name in enumerate(found, 1)}
+
+
+@pytest.mark.parametrize(
+    "known,count,flavours,text",
+    [
+        ({}, 3, ["kvm", "xen"], "3 nodes, but 2 flavours"),
+        ({**KVM2, "node3": "kvm"}, None, ["kvm", "kvm"], "gives none back"),
+        (KVM2, None, ["xen"], "node1 runs kvm; for xen"),
+        (KVM2, None, ["kvm", "xen"], "node2 runs kvm; for xen"),
+    ],
+)
+def test_a_node_does_not_change_its_flavour(known, count, flavours, text):
+    with pytest.raises(LabError, match=text):
+        cluster.assign(known, count, flavours)
 
 
 def test_no_two_nodes_share_anything(paths, tmp_path):
@@ -96,7 +167,7 @@ def test_no_two_nodes_share_anything(paths, tmp_path):
 
 
 def test_commas_in_paths_are_escaped():
-    assert nodes.escape(pathlib.Path("/a,b/c")) == "/a,,b/c"
+    assert qemu_machine.escape(pathlib.Path("/a,b/c")) == "/a,,b/c"
 
 
 def test_a_node_is_on_only_if_the_process_is_its_own(paths, process):
@@ -107,7 +178,7 @@ def test_a_node_is_on_only_if_the_process_is_its_own(paths, process):
     assert nodes.alive(paths, "node2") is None
     (paths.node("node2") / "pid").write_text("nonsense")
     assert nodes.alive(paths, "node2") is None
-    assert nodes.strays(paths) == [process.pid]
+    assert processes.strays(paths.state) == [process.pid]
 
 
 def test_a_zombie_is_off(paths, process):
@@ -118,7 +189,7 @@ def test_a_zombie_is_off(paths, process):
 
 def test_power_off_ends_the_process_and_only_that(paths, process, tmp_path):
     stranger = Paths.at(tmp_path / "stranger")
-    nodes.kill(stranger, process.pid)
+    processes.kill(stranger.state, process.pid)
     assert process.poll() is None
     assert nodes.power_off(paths, "node1") is True
     assert process.wait(10) == -9
@@ -137,7 +208,7 @@ def test_a_frozen_node_is_told_apart_and_can_still_be_cut(paths, process):
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     assert nodes.power_status(paths, "node1") == "frozen"
     with pytest.raises(LabError, match=f"kill -CONT {process.pid}"):
-        nodes.monitor(paths, "node1", "cont")
+        nodes.resume(paths, "node1")
     with pytest.raises(LabError, match=f"kill -CONT {process.pid}"):
         nodes.set_link(paths, "node1", "cluster", False)
     assert nodes.links(paths, "node1")["cluster"] is True
@@ -168,7 +239,7 @@ def test_what_is_not_there_is_named(paths, tmp_path):
     with pytest.raises(LabError, match="script/lab up"):
         nodes.load(Paths.at(tmp_path / "none"))
     with pytest.raises(LabError, match="node1 is off: script/lab power node1 on"):
-        nodes.monitor(paths, "node1", "stop")
+        nodes.pause(paths, "node1")
 
 
 def test_console_tail(paths):
@@ -191,8 +262,16 @@ def test_inventory(paths):
     assert pathlib.Path(node2["gantry_fence"][0]["agent"]).is_file()
     assert node2["gantry_fence"][0]["options"] == {"lab": str(paths.state), "plug": "node2"}
     assert found["all"]["vars"]["gantry_registry"] == f"sqlite:///{paths.state}/registry.db"
+    # In a lab of one kind, all nodes are in the group that they are in by themselves.
+    assert node2["gantry_node_hypervisors"] == ["kvm"] and "gantry_node_group" not in node2
     assert "StrictHostKeyChecking=yes" in group["vars"]["ansible_ssh_common_args"]
     assert "ControlPersist" in group["vars"]["ansible_ssh_args"]
+
+
+def test_inventory_of_a_mixed_lab(paths):
+    hosts = inventory.build(paths, mixed("kvm", "xen", "lxc"))["all"]["children"]["gantry_nodes"]["hosts"]
+    assert [host["gantry_node_hypervisors"] for host in hosts.values()] == [["kvm"], ["xen"], ["lxc"]]
+    assert [host["gantry_node_group"] for host in hosts.values()] == ["kvm", "xen", "lxc"]
 
 
 @pytest.mark.parametrize(
@@ -241,8 +320,25 @@ def test_image_digest_follows_what_goes_in(monkeypatch):
     assert len({base, *others}) == len(others) + 1
     before = image.current("bookworm").path
     monkeypatch.setenv("GANTRY_LAB_PACKAGES", "apparmor, tcpdump")
-    assert {"apparmor", "tcpdump"} <= set(image.node_packages())
+    assert {"apparmor", "tcpdump"} <= set(image.node_packages("linux"))
     assert image.current("bookworm").path != before
+
+
+def test_each_kind_of_image_has_one_kernel_and_a_name_of_its_own():
+    for kind, kernel in (("linux", "linux-image-cloud-amd64"), ("xen", "linux-image-amd64")):
+        packages = image.node_packages(kind)
+        assert [name for name in packages if name.startswith("linux-image")] == [kernel]
+        assert {"systemd", "drbd-utils", "python3-libvirt"} <= set(packages)
+        assert image.current("trixie", kind).path.name.startswith(f"{kind}-trixie-")
+    assert {"libvirt-daemon-driver-lxc", "qemu-system-x86"} <= set(image.node_packages("linux"))
+    assert {"libvirt-daemon-driver-xen", "xen-system-amd64"} <= set(image.node_packages("xen"))
+    assert set(config.FLAVOURS.values()) == set(image.PARTS)
+
+
+def test_a_lab_made_before_there_were_kinds_has_one_image():
+    assert image.images({"image": "/i"}) == {"linux": "/i"}
+    assert image.images({"images": {"xen": "/x"}}) == {"xen": "/x"}
+    assert image.images({}) == {}
 
 
 def test_image_files_belong_to_root():
@@ -256,15 +352,18 @@ def test_image_files_belong_to_root():
 
 def test_only_whole_unused_images_are_pruned(paths):
     folder = config.cache_dir() / "images"
-    for name in ("old", "used"):
+    for name in ("old", "used", "early"):
         for file in ("rootfs.raw", "manifest.json"):
             config.write(folder / name / file, "")
     (folder / ".build-x").mkdir()
     (folder / "half").mkdir()
-    config.write_json(paths.config, LAB | {"image": str(folder / "used")})
-    cluster.ports.reserve(paths, ["node1"])
+    config.write_json(paths.config, LAB | {"images": {"linux": "/gone", "xen": str(folder / "used")}})
+    early = Paths.at(paths.state.parent / "early")
+    config.write_json(early.config, {"image": str(folder / "early")})
+    for lab in (paths, early):
+        cluster.ports.reserve(lab, ["node1"])
     assert [path.name for path in image.prune()] == ["old"]
-    assert sorted(path.name for path in folder.iterdir()) == [".build-x", "half", "used"]
+    assert sorted(path.name for path in folder.iterdir()) == [".build-x", "early", "half", "used"]
 
 
 def test_metadata_is_what_the_fence_api_asks_for(capsys):
@@ -320,7 +419,7 @@ def test_no_kvm_device_means_tcg(monkeypatch, tmp_path):
     monkeypatch.setenv("GANTRY_LAB_ACCEL", "kvm")
     assert accelerator.choose(image.Image(tmp_path)) == "kvm"
     monkeypatch.setenv("GANTRY_LAB_ACCEL", "warp")
-    with pytest.raises(LabError, match="auto, kvm or tcg"):
+    with pytest.raises(LabError, match="auto, kvm, uml or tcg"):
         accelerator.choose(image.Image(tmp_path))
 
 
@@ -365,12 +464,20 @@ def test_ssh_leaves_the_command_alone():
     assert cli.parser().parse_args(["ssh", "node1", "ls", "-l", "--name", "z"]).cmd == ["ls", "-l", "--name", "z"]
 
 
-@pytest.mark.parametrize("words", [["up", "--nodes", "0"], ["up", "--nodes", "10"], ["up", "--suite", "etch"], []])
+@pytest.mark.parametrize("words", [["up", "--nodes", "0"], ["up", "--nodes", "10"], ["up", "--suite", "etch"], [],
+                                   ["up", "--flavour", "vmware"], ["up", "--flavour", "kvm,"],
+                                   ["up", "--flavour", ",".join(["xen"] * 10)]])
 def test_bad_words_are_refused(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.parser().parse_args(words)
     assert stopped.value.code == 2
     assert capsys.readouterr().err
+
+
+def test_flavours_on_the_command_line():
+    assert cli.parser().parse_args(["up"]).flavour is None
+    assert cli.parser().parse_args(["up", "--flavour", "xen"]).flavour == ["xen"]
+    assert cli.parser().parse_args(["up", "--flavour", "kvm,xen,lxc"]).flavour == ["kvm", "xen", "lxc"]
 
 
 def test_commands_without_a_lab_say_so(paths, capsys):
