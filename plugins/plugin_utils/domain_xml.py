@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams
+from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, nic_spec
 
 #: How the device letters of disks run: vda, vdb, …
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -91,7 +91,8 @@ def _drives(record, hv, taken):
 
 
 def _nic(nic):
-    return dict({"mode": "bridged", "vlan": None, "ip": None, "script": None}, **nic)
+    whole = dict({"mode": nic_spec.BRIDGED, "vlan": None, "ip": None, "script": None}, **nic)
+    return dict(whole, vlan=nic_spec.vlans(whole["vlan"]))
 
 
 def _boot(hv):

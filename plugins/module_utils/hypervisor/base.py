@@ -40,6 +40,11 @@ class Hypervisor:
 
     #: How a network card may be connected: bridged, openvswitch, routed; ``vlan`` for a tag on a Linux bridge.
     nic_modes = ("bridged",)
+    #: Whether a card can carry several VLANs.
+    nic_trunks = True
+    #: Models of network cards; none where there is one kind only. The model of each nic_type.
+    nic_models = ()
+    nic_types = {}
 
     #: Machine types: True where QEMU's versioned ones are pinned, else the one there is (None: no such notion).
     versioned_machines = False
@@ -62,6 +67,10 @@ class Hypervisor:
     def defaults(self):
         """The parameters' values where no level says anything."""
         return {name: parameter.default for name, parameter in self.parameters.items()}
+
+    def nic_model(self, values):
+        """The model of a card that was given none."""
+        return self.nic_types.get(values.get("nic_type"))
 
     def conflicts(self, values, instance):
         """Parameters that do not go together, as sentences.

@@ -15,7 +15,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.paramete
 SAFE_CACHES = ("none", "directsync")
 
 #: What Ganeti calls the fast devices, and what libvirt calls them.
-_NIC_TYPES = ("paravirtual", "e1000", "e1000e", "rtl8139")
+_NIC_TYPES = {"paravirtual": "virtio", "e1000": "e1000", "e1000e": "e1000e", "rtl8139": "rtl8139"}
 _DISK_TYPES = ("paravirtual", "scsi", "sata", "ide")
 
 #: Debian's firmware: with Secure Boot (and Microsoft's keys) or without.
@@ -102,6 +102,8 @@ class Kvm(Hypervisor):
     migration_options = ("downtime", "bandwidth", "listen_address", "auto_converge")
     parameters = PARAMETERS
     nic_modes = ("bridged", "openvswitch", "routed", "vlan")
+    nic_models = tuple(_NIC_TYPES.values())
+    nic_types = _NIC_TYPES
     versioned_machines = True
 
     def conflicts(self, values, instance):

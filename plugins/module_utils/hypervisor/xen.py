@@ -35,6 +35,7 @@ class Xen(Hypervisor):
     domain_types = ("xen",)
     live_migration = True
     nic_modes = ("bridged", "openvswitch")
+    nic_trunks = False
 
     def conflicts(self, values, instance):
         """See :meth:`Hypervisor.conflicts`."""
@@ -112,6 +113,8 @@ class XenHvm(Xen):
 
     name = "xen-hvm"
     machine = "xenfv"
+    nic_models = ("netfront", "rtl8139", "e1000")
+    nic_types = {"paravirtual": "netfront", "rtl8139": "rtl8139", "e1000": "e1000"}
     parameters = dict(
         _COMMON,
         acpi=Parameter(kinds.truth, True, "acpi"),
