@@ -146,6 +146,23 @@ def firmware_on_device(text):
     return path.startswith("/dev/")
 
 
+def processor(text):
+    """The processor a guest has, as ``virConnectCompareHypervisorCPU`` takes it: ``type``, ``arch``, ``machine`` and ``cpu``.
+
+    None where there is nothing to compare: in emulation any node can play it, and a host's own processor, which has no name,
+    is compared by the controller.
+    """
+    root = parse(text)
+    cpu, kind = root.find("cpu"), root.find("os/type")
+    if root.get("type") != "kvm" or cpu is None or kind is None or cpu.find("model") is None or cpu.get("mode") != "custom":
+        return None
+    for child in list(cpu):
+        if child.tag not in ("model", "vendor", "feature"):
+            cpu.remove(child)
+    return {"type": root.get("type"), "arch": kind.get("arch"), "machine": kind.get("machine"),
+            "cpu": ElementTree.tostring(cpu, encoding="unicode")}
+
+
 def summary(text):
     """What the XML says, a fact a line, for the diff. Passwords are not in it."""
     root = parse(text)
