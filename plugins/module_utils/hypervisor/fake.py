@@ -154,8 +154,8 @@ class Connection:
             root = ElementTree.fromstring(kept["xml"])
             memory = int(root.findtext("memory"))
             found.append((Domain(self, kept["uuid"]), {
-                "state.state": kept["state"], "state.reason": kept["reason"], "balloon.current": memory * 1024,
-                "balloon.maximum": memory * 1024, "vcpu.current": int(root.findtext("vcpu") or 1),
+                "state.state": kept["state"], "state.reason": kept["reason"], "balloon.current": memory,
+                "balloon.maximum": memory, "vcpu.current": int(root.findtext("vcpu") or 1),
                 "vcpu.maximum": int(root.findtext("vcpu") or 1),
             }))
         return found
