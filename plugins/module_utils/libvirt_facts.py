@@ -16,6 +16,9 @@ import select
 import signal
 import time
 
+#: Xen's driver lists the node itself as a domain.
+DOM0 = "00000000-0000-0000-0000-000000000000"
+
 #: Seconds libvirt has for everything.
 TIMEOUT = 60
 
@@ -111,6 +114,7 @@ def merge(text, uris, timeout):
 def _as_one(drivers):
     """The drivers of a node as one libvirt: the main one's, with what the others can run as well."""
     whole = dict(drivers[0], drivers={driver["uri"]: driver["ok"] for driver in drivers})
+    whole["memory"] = next((one["memory"] for one in drivers if one.get("memory")), None)
     for other in drivers[1:]:
         if whole["ok"] and not other["ok"]:
             whole.update(ok=False, error="%s: %s" % (other["uri"], other["error"]))
@@ -186,6 +190,8 @@ def read_domains(connection, binding, wanted=None):
     )
     found = []
     for handle, stats in _all_stats(connection, binding, kinds):
+        if handle.UUIDString() == DOM0:
+            continue
         if wanted is not None and handle.name() not in wanted and handle.UUIDString() not in wanted:
             continue
         domain = domain_facts(handle.name(), handle.UUIDString(), stats, sets)

@@ -266,7 +266,10 @@ ask() {
 
 guests() {
     for uri in %(uris)s; do
-        for guest in $(ask "$uri" list --uuid "$@"); do echo "$uri $guest"; done
+        for guest in $(ask "$uri" list --uuid "$@"); do
+            # Xen lists the node itself as well
+            if [ "$guest" != 00000000-0000-0000-0000-000000000000 ]; then echo "$uri $guest"; fi
+        done
     done
 }
 

@@ -234,8 +234,8 @@ def plan(specs, instances, nodes, observations, settings=None, capacity=False, f
         chosen = [next(node for node in pool if node["name"] == node_name) for node_name in choice["nodes"]]
         _check_node_needs(spec, chosen, chosen[0], settings)
         reserve(request, pool, choice["nodes"])
-        plans[name] = {"exists": False, "record": _record(spec, chosen, in_use, pool, settings), "why": "on " + " and ".join(choice["nodes"]),
-                       "choice": choice}
+        plans[name] = {"exists": False, "record": _record(spec, chosen, in_use, pool, settings),
+                       "why": "on " + " and ".join(choice["nodes"]), "choice": choice}
     return plans
 
 

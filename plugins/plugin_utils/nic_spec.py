@@ -55,7 +55,8 @@ def _nic(name, backend, index, item):
     elif not link or not _BRIDGE.fullmatch(str(link)):
         _refuse(name, index, "has no usable bridge", repr(link), "the name of a bridge, such as br0")
     return {
-        "index": index, "mode": mode, "bridge": str(link) if link else None, "vlan": _vlan(name, backend, index, mode, settings.get("vlan")),
+        "index": index, "mode": mode, "bridge": str(link) if link else None,
+        "vlan": _vlan(name, backend, index, mode, settings.get("vlan")),
         "ip": _ip(name, index, mode, settings.get("ip")), "mac": _mac(name, index, settings.get("mac")),
         "model": _model(name, backend, index, settings.get("model")),
     }

@@ -77,6 +77,12 @@ def most_cpu(mask):
     return max(numbers, default=None)
 
 
+def bound_to_node(record):
+    """Why the running guest can move to no other node, as sentences; empty when it can."""
+    whole = dict({"hypervisor": "kvm"}, **record)
+    return hypervisors.backend(whole["hypervisor"]).bound_to_node(hvparams.values_of(whole))
+
+
 def migration_obstacles(record, source, target):
     """Why a guest cannot move live from one node to another although both can run it: as :func:`lacks`.
 
@@ -84,8 +90,7 @@ def migration_obstacles(record, source, target):
     """
     found = []
     values = hvparams.values_of(dict({"hypervisor": "kvm"}, **record))
-    backend = hypervisors.backend(record.get("hypervisor", "kvm"))
-    for why in backend.bound_to_node(values):
+    for why in bound_to_node(record):
         found.append({"what": why, "expected": "a guest that can leave its node",
                       "mend": "move it with instance_failover, which stops it here and starts it there", "code": "not_migratable"})
     for what, key in (("QEMU", "qemu_version"), ("libvirt", "libvirt_version")):
@@ -98,7 +103,8 @@ def migration_obstacles(record, source, target):
     if passed and source["cpu"] and target["cpu"] and source["cpu"] != target["cpu"]:
         found.append({
             "what": "its processor is that of the node (cpu_type=%s), and the other node's is another: %s and %s" % (
-                values["cpu_type"], source["cpu"]["model"], target["cpu"]["model"]), "expected": "the same processor with the same features",
+                values["cpu_type"], source["cpu"]["model"], target["cpu"]["model"]),
+            "expected": "the same processor with the same features",
             "mend": "give it cpu_type=baseline and restart it, or move it with instance_failover", "code": "other_cpu"})
     return found
 

@@ -53,6 +53,13 @@ class Xen(Hypervisor):
             return ["it has PCI devices of its node (%s)" % ", ".join(values["pci_devices"])]
         return []
 
+    def abilities(self, connection, architecture):
+        """Also the machine's memory: /proc/meminfo in dom0 knows of dom0's share only."""
+        found = super().abilities(connection, architecture)
+        found["memory"] = {
+            "memory_total_mib": connection.getInfo()[1], "memory_free_mib": connection.getFreeMemory() // 1024 ** 2}
+        return found
+
     def undefine_flags(self, binding, keep_firmware=False):
         """A saved memory goes with the definition; libxl knows no more."""
         return binding.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE

@@ -245,7 +245,8 @@ def test_uefi_is_refused_where_it_cannot_work():
 
 
 def test_parameters_are_inherited_and_the_settled_ones_stay():
-    settings = {"hvparams": {"kvm": {"vga": "cirrus", "nic_type": "e1000"}}, "groups": {"default": {"hvparams": {"kvm": {"vga": "virtio"}}}}}
+    settings = {"hvparams": {"kvm": {"vga": "cirrus", "nic_type": "e1000"}},
+                "groups": {"default": {"hvparams": {"kvm": {"vga": "virtio"}}}}}
     record = with_settings(settings, {"gantry_nics": ["br0"], "gantry_hvparams": "rng=yes"})
     assert record["hvparams"] == {"rng": True}
     assert [record["hvparams_effective"][key] for key in ("vga", "rng", "nic_type")] == ["virtio", True, "e1000"]

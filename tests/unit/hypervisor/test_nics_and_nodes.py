@@ -10,8 +10,9 @@ import json
 import pytest
 from records import make_record, text_of
 
-from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition, nic_script
+from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition, libvirt_facts, nic_script
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import xen
 from ansible_collections.gantry.cluster.plugins.plugin_utils import cpu_baseline, nic_spec, suitability
 from ansible_collections.gantry.cluster.plugins.plugin_utils.domain_xml import render
 
@@ -157,3 +158,30 @@ def test_a_user_s_template_finds_our_parts(tmp_path):
     own.write_text((FOLDER / "domain_kvm.xml.j2").read_text(encoding="utf-8").replace("<acpi/>", "<acpi/><pae/>"), encoding="utf-8")
     text = render(make_record(), own.read_text(encoding="utf-8"), source=str(own), folders=[tmp_path, FOLDER])
     assert domain_definition.parse(text).find("features/pae") is not None
+
+
+class Dom0:
+    """libvirt's connection to Xen, as far as it is asked."""
+
+    @staticmethod
+    def getCapabilities():
+        return ("<capabilities><guest><os_type>xen</os_type><arch name='x86_64'><machine>xenpv</machine><domain type='xen'/></arch></guest>"
+                "<guest><os_type>hvm</os_type><arch name='x86_64'><machine>xenfv</machine><domain type='xen'/></arch></guest>"
+                "</capabilities>")
+
+    @staticmethod
+    def getInfo():
+        return ["x86_64", 4096, 2, 2000, 1, 1, 2, 1]
+
+    @staticmethod
+    def getFreeMemory():
+        return 2048 * 1024 ** 2
+
+
+def test_a_xen_node_s_memory_is_the_machine_s():
+    """dom0's kernel sees its own share only, and placement would think the node full."""
+    found = xen.XenPv().abilities(Dom0(), "x86_64")
+    assert found["domain_types"] == ["xen"] and found["machine_list"] == ["xenfv", "xenpv"]
+    text = json.dumps({"uri": xen.Xen.uri, "libvirt": dict(found, ok=True, error=None)}) + "\n"
+    daemon, _domains = libvirt_facts.merge(text, [xen.Xen.uri], 1)
+    assert daemon["memory"] == {"memory_total_mib": 4096, "memory_free_mib": 2048}
