@@ -27,9 +27,14 @@ class ActionModule(NodeStep):
         arguments.setdefault("instances", [operation["instance"]["uuid"], operation["instance"]["name"]])
 
     def _registered(self):
-        """The node as the registry has it; empty where it has none."""
+        """The node as the registry has it; empty where it has none, or where there is no registry (yet)."""
         if self._record is None:
-            self._record = self.state().nodes().get(self.node) or {}
+            try:
+                self._record = self.state().nodes().get(self.node) or {}
+            except GantryError as missing:
+                if missing.code not in ("registry_unnamed", "no_registry"):
+                    raise
+                self._record = {}
         return self._record
 
     def on_node(self, arguments):
