@@ -13,6 +13,7 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import Cont
 SETTINGS = (
     ("address", "gantry_node_address", None), ("vg", "gantry_node_vg", "gantry"), ("group", "gantry_node_group", "default"),
     ("tags", "gantry_node_tags", []), ("migration_user", "gantry_migration_user", "gantry-migrate"),
+    ("hypervisors", "gantry_node_hypervisors", ["kvm"]),
 )
 
 
@@ -75,7 +76,7 @@ class ActionModule(ControllerAction):
             row["notes"].append("it has no migration key, so it never was a node, or was made anew; run node_add for it")
         if row["notes"]:
             return dict(row, result=recover.LEFT_OUT)
-        node.update(name=name, hostname=memory["hostname"], hypervisors=["kvm"], ssh_host_keys=memory["ssh_host_keys"],
+        node.update(name=name, hostname=memory["hostname"], ssh_host_keys=memory["ssh_host_keys"],
                     migration_public_key=memory["migration_public_key"])
         if state is None:
             after = node

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
 from ansible_collections.gantry.cluster.plugins.plugin_utils.allocator import check_program
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import check_name
@@ -23,6 +24,7 @@ class ActionModule(ControllerAction):
         "tags": {"type": "list", "elements": "str"},
         "ipolicy": {"type": "dict"},
         "groups": {"type": "dict"},
+        "hvparams": {"type": "dict"},
     }
 
     def act(self, arguments):
@@ -32,10 +34,11 @@ class ActionModule(ControllerAction):
             settings["mac_prefix"] = _check_prefix(arguments["mac_prefix"])
         if arguments["iallocator"] is not None:
             settings["iallocator"] = check_program(arguments["iallocator"])
-        for key in ("tags", "ipolicy", "groups"):
+        for key in ("tags", "ipolicy", "groups", "hvparams"):
             if arguments[key] is not None:
                 settings[key] = arguments[key]
         check_settings(settings)
+        settings = hvparams.check_settings(settings)
         url = self.registry_url()
         if self.check_mode:
             try:

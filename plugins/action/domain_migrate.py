@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import NodeStep
-
-#: What libvirt on the source opens: SSH with a key that may do nothing but this.
-URI = ("qemu+ssh://{user}@{address}/system?keyfile=/etc/gantry/migration/id_ed25519"
-       "&known_hosts=/etc/gantry/migration/known_hosts&proxy=native&no_tty=1")
-
 
 class ActionModule(NodeStep):
     """See the module of the same name."""
@@ -20,11 +16,14 @@ class ActionModule(NodeStep):
     def prepare(self, arguments, operation):
         """Turn the target node's name into what the source node has to know of it."""
         super().prepare(arguments, operation)
+        record = operation["instance"]
+        arguments.setdefault("hypervisor", record.get("hypervisor", "kvm"))
+        backend = hypervisors.backend(arguments["hypervisor"])
         target = arguments.get("target")
         if isinstance(target, str):
             node = self.state().node(target)
             arguments["target"] = {
                 "node": target, "hostname": node["hostname"], "address": node["address"],
-                "uri": URI.format(user=node.get("migration_user", "gantry-migrate"), address=node["address"]),
-                "migrate_uri": "tcp://%s" % node["address"],
+                "uri": backend.remote_uri(node.get("migration_user", "gantry-migrate"), node["address"]),
+                "migrate_uri": "tcp://%s" % ("[%s]" % node["address"] if ":" in node["address"] else node["address"]),
             }

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import NodeStep
 from ansible_collections.gantry.cluster.plugins.plugin_utils.report import sync_progress
 
@@ -21,6 +23,18 @@ class ActionModule(NodeStep):
     """See the module of the same name."""
 
     MODULE = "gantry.cluster.instance_disks"
+
+    def prepare(self, arguments, operation):
+        """A new disk for the variables of the guest's firmware begins with those that the firmware brings."""
+        super().prepare(arguments, operation)
+        record = operation["instance"]
+        if boolean(arguments.get("initialize", False)):
+            images = dict(arguments.get("images") or {})
+            for disk in record["disks"]:
+                if disk.get("purpose") == "nvram":
+                    start = hvparams.firmware(hvparams.values_of(record))[1]
+                    images[str(disk["index"])] = {"path": start, "format": "raw", "place": "end"}
+            arguments["images"] = images
 
     def on_node(self, arguments):
         """Run the module; as long as the copies differ and there is time, wait on and tell how far it is."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import ControllerAction
-from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import explanation, plan
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import explanation, paths_of, plan
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import VARIABLES, parse
 
 
@@ -27,7 +27,7 @@ class ActionModule(ControllerAction):
         settings = state.cluster()
         nodes = state.nodes()
         if arguments["observations"] is None:
-            return {"changed": False, "nodes": _to_ask(specs, nodes), "paths": _paths(specs)}
+            return {"changed": False, "nodes": _to_ask(specs, nodes), "paths": _paths(specs, settings, nodes)}
         plans = plan(specs, state.instances(), nodes, arguments["observations"], settings, arguments["capacity_checks"],
                      arguments["force"])
         return {"changed": False, "plans": plans, "msg": ["%s: %s" % (name, plans[name]["why"]) for name in sorted(plans)],
@@ -49,5 +49,5 @@ def _to_ask(specs, nodes):
     return sorted(name for name in named if name in nodes)
 
 
-def _paths(specs):
-    return sorted({spec[key] for spec in specs for key in ("image", "iso", "kernel", "initrd") if spec[key]})
+def _paths(specs, settings, nodes):
+    return sorted({path for spec in specs for path in paths_of(spec, settings, nodes)})

@@ -21,7 +21,7 @@ class ActionModule(ControllerAction):
     def act(self, arguments):
         """Return rows and tables."""
         content, observations = arguments["content"], arguments["observations"]
-        instances = report.instances(content["instances"], observations, content["locks"], arguments["names"])
+        instances = report.instances(content["instances"], observations, content["locks"], arguments["names"], content.get("cluster"))
         nodes = report.nodes(content["nodes"], observations, content["instances"])
         result = {
             "changed": False, "table": report.instance_table(instances), "nodes": nodes, "node_table": report.node_table(nodes),

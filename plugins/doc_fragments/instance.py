@@ -74,6 +74,10 @@ options:
         description:
           - TCP port of the DRBD resource.
         type: int
+      purpose:
+        description:
+          - What the disk is for when the guest does not see it as a disk; V(nvram) holds the variables of its firmware.
+        type: str
       nodes:
         description:
           - The nodes that hold the disk, each with C(hostname) (C(uname -n)), C(address) in the cluster network and,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import (
-    departure, domain_definition, domain_state, generation, libvirt_connection,
+    departure, domain_compare, domain_definition, domain_state, generation, libvirt_connection,
 )
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.libvirt_connection import ask, is_error
@@ -74,7 +74,8 @@ class Domain:
         :param xml: the wanted definition; applied when the guest is off.
         :param peer_dead: the other node is proven dead: promotion without it is allowed.
         :param wait_connect: seconds to wait for the disks' connection.
-        :returns: ``domain`` (as :func:`domain_state.read`) and ``pending`` (the definition changed since the start).
+        :returns: ``domain`` (as :func:`domain_state.read`), ``pending`` (the definition changed since the start) and
+            ``pending_changes`` (how, as sentences).
         """
         self._check(xml)
         self._claim()
@@ -177,7 +178,7 @@ class Domain:
         """A fresh connection to this node's daemon."""
         if self.connection is not None:
             libvirt_connection.let_go(self.connection)
-        self.connection = libvirt_connection.open_connection(self.hypervisor.uri)
+        self.connection = libvirt_connection.open_local(self.hypervisor)
 
     def see(self):
         """The domain of our UUID as :func:`domain_state.read` tells it, or None.
@@ -214,8 +215,15 @@ class Domain:
         seen = self.see()
         result = {"domain": seen}
         if xml is not None:
-            result["pending"] = bool(seen and seen["active"] and seen["digest"] != domain_definition.digest(xml))
+            waiting = domain_compare.sentences(self._differences(xml)) if seen and seen["active"] else []
+            result["pending"], result["pending_changes"] = bool(waiting), waiting
         return result
+
+    def _differences(self, xml):
+        """How the definition that is here differs from the wanted one, see :mod:`domain_compare`."""
+        kept = ask("Domain %s could not be read" % self.name, self._own().XMLDesc,
+                   libvirt_connection.library().VIR_DOMAIN_XML_INACTIVE)
+        return domain_compare.differences(xml, kept)
 
     # -- guards --------------------------------------------------------------------------------------------------
 
@@ -311,8 +319,8 @@ class Domain:
         return error
 
     def _define(self, xml, seen):
-        """Note and make a new definition, when there is none or its digest differs."""
-        if seen and seen["digest"] == domain_definition.digest(xml):
+        """Note and make a new definition, when there is none or one of its options differs."""
+        if seen and not self._differences(xml):
             return
         before = ""
         if seen:

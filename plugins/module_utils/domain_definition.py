@@ -68,7 +68,9 @@ def check(text, name, uuid, replicated=()):
         source, driver = disk.find("source"), disk.find("driver")
         device = source.get("dev") if source is not None else None
         cache = driver.get("cache") if driver is not None else None
-        if device in replicated and cache not in SAFE_CACHES:
+        # Xen's "phy" is the kernel's own back end, which writes past the page cache
+        direct = driver is not None and driver.get("name") == "phy" and root.get("type") == "xen"
+        if device in replicated and cache not in SAFE_CACHES and not direct:
             raise GantryError(
                 "Disk %s of instance %s would lose writes in a migration or a failover" % (device, name),
                 found="cache='%s'" % (cache or "default"), expected="cache='none' or cache='directsync'",
@@ -144,6 +146,23 @@ def firmware_on_device(text):
     return path.startswith("/dev/")
 
 
+def processor(text):
+    """The processor a guest has, as ``virConnectCompareHypervisorCPU`` takes it: ``type``, ``arch``, ``machine`` and ``cpu``.
+
+    None where there is nothing to compare: in emulation any node can play it, and a host's own processor, which has no name,
+    is compared by the controller.
+    """
+    root = parse(text)
+    cpu, kind = root.find("cpu"), root.find("os/type")
+    if root.get("type") != "kvm" or cpu is None or kind is None or cpu.find("model") is None or cpu.get("mode") != "custom":
+        return None
+    for child in list(cpu):
+        if child.tag not in ("model", "vendor", "feature"):
+            cpu.remove(child)
+    return {"type": root.get("type"), "arch": kind.get("arch"), "machine": kind.get("machine"),
+            "cpu": ElementTree.tostring(cpu, encoding="unicode")}
+
+
 def summary(text):
     """What the XML says, a fact a line, for the diff. Passwords are not in it."""
     root = parse(text)
@@ -175,14 +194,15 @@ def summary(text):
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-_UNITS = {"b": 1, "bytes": 1, "kb": 1000, "k": 1024, "kib": 1024, "mb": 1000 ** 2, "m": 1024 ** 2, "mib": 1024 ** 2,
-          "gb": 1000 ** 3, "g": 1024 ** 3, "gib": 1024 ** 3, "tb": 1000 ** 4, "t": 1024 ** 4, "tib": 1024 ** 4}
+#: libvirt's units of memory, in bytes.
+UNITS = {"b": 1, "bytes": 1, "kb": 1000, "k": 1024, "kib": 1024, "mb": 1000 ** 2, "m": 1024 ** 2, "mib": 1024 ** 2,
+         "gb": 1000 ** 3, "g": 1024 ** 3, "gib": 1024 ** 3, "tb": 1000 ** 4, "t": 1024 ** 4, "tib": 1024 ** 4}
 
 
 def _mebibytes(element):
     """An amount of memory in MiB, rounded down; libvirt's unit is KiB where none is given."""
     try:
-        return int((element.text or "").strip()) * _UNITS[(element.get("unit") or "KiB").lower()] // 1024 ** 2
+        return int((element.text or "").strip()) * UNITS[(element.get("unit") or "KiB").lower()] // 1024 ** 2
     except (ValueError, KeyError):
         return "?"
 

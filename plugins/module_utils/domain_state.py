@@ -136,7 +136,7 @@ def read(domain):
                 "state": state, "reason": reason, "active": state in ACTIVE,
                 "persistent": bool(domain.isPersistent()),
                 "autostart": bool(domain.autostart()),
-                "managed_save": bool(domain.isPersistent() and domain.hasManagedSaveImage()),
+                "managed_save": bool(domain.isPersistent() and has_saved_memory(domain)),
             }
         except binding.libvirtError as error:
             if is_error(error, "VIR_ERR_NO_DOMAIN"):
@@ -149,6 +149,16 @@ def read(domain):
         for key in ("generation", "digest", "arriving"):
             seen[key] = mark.get(key)
     return seen
+
+
+def has_saved_memory(domain):
+    """Whether libvirt keeps a saved memory of the domain; some drivers have no such notion and say so."""
+    try:
+        return bool(domain.hasManagedSaveImage())
+    except libvirt_connection.library().libvirtError as error:
+        if is_error(error, "VIR_ERR_NO_SUPPORT"):
+            return False
+        raise
 
 
 def read_mark(domain):

@@ -12,6 +12,9 @@ from ansible_collections.gantry.cluster.plugins.module_utils.errors import Gantr
 
 MIB = 1024 * 1024
 
+#: What a write past the page cache has to be a multiple of, bytes.
+BLOCK = 4096
+
 #: Formats that can be a guest's disk. Anything else is more likely a mistake than an image.
 FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc")
 
@@ -84,10 +87,29 @@ def refuse_too_large(image, disk):
 def write(executor, image, device):
     """Overwrite the beginning of a device with the image; zeros of the image are written too.
 
-    :param image: as :func:`inspect` returned.
+    :param image: as :func:`inspect` returned; with ``place`` "end" its last byte becomes that of the device.
     """
-    executor.call(
-        "write image %s to %s" % (image["path"], device), _write_now, executor, image, device)
+    step = _write_end_now if image.get("place") == "end" else _write_now
+    executor.call("write image %s to %s" % (image["path"], device), step, executor, image, device)
+
+
+def _write_end_now(executor, image, device):
+    """A guest's flash ends where its firmware's code begins, so the variables have to be the last bytes of it."""
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
+    start = size - image["size_bytes"]
+    if start < 0 or start % BLOCK or image["size_bytes"] % BLOCK:
+        raise GantryError(
+            "The image %s cannot be put at the end of %s" % (image["path"], device),
+            found="%d bytes, and a device of %d" % (image["size_bytes"], size),
+            expected="both multiples of %d, and the image not larger" % BLOCK, mend="name another firmware_vars", code="bad_image")
+    # oflag=direct: past the page cache, as above
+    executor.read(["dd", "if=" + image["path"], "of=" + device, "bs=%d" % BLOCK, "seek=%d" % (start // BLOCK),
+                   "conv=notrunc,fsync", "oflag=direct", "status=none"])
+    flush(device)
 
 
 def _write_now(executor, image, device):

@@ -137,17 +137,26 @@ def ask(what, function, *args, **kwargs):
         raise translate(error, what) from error
 
 
-def open_connection(uri, timeout=OPEN_TIMEOUT):
+def open_local(hypervisor):
+    """A connection to this node's daemon of a hypervisor.
+
+    :raises GantryError: as :func:`open_connection`.
+    """
+    return open_connection(hypervisor.uri, opener=hypervisor.open)
+
+
+def open_connection(uri, timeout=OPEN_TIMEOUT, opener=None):
     """A connection to a libvirt daemon.
 
     :param uri: libvirt's connection URI; also one to another node.
     :param timeout: seconds.
+    :param opener: opens it, given the binding, in place of libvirt's own call.
     :raises GantryError: code ``libvirt_unreachable``, whatever the cause.
     """
     binding = library()
     what = "The libvirt daemon at %s cannot be reached" % uri.partition("?")[0]
     try:
-        connection = bounded(what, timeout, binding.open, uri)
+        connection = bounded(what, timeout, opener, binding) if opener else bounded(what, timeout, binding.open, uri)
         if not _open:
             atexit.register(_close_all)
         _open.append(connection)

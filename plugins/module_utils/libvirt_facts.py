@@ -16,6 +16,9 @@ import select
 import signal
 import time
 
+#: Xen's driver lists the node itself as a domain.
+DOM0 = "00000000-0000-0000-0000-000000000000"
+
 #: Seconds libvirt has for everything.
 TIMEOUT = 60
 
@@ -23,14 +26,14 @@ TIMEOUT = 60
 class Reader:
     """Starts reading at once; :meth:`finish` waits for the answer.
 
-    :param hypervisor: a :class:`hypervisor.base.Hypervisor`.
+    :param drivers: a :class:`hypervisor.base.Hypervisor` for each libvirt driver of the node, the main one first.
     :param architecture: as in ``uname -m``.
     :param wanted: UUIDs or names to limit the domains to; None for all.
     :param timeout: seconds from now.
     """
 
-    def __init__(self, hypervisor, architecture, wanted=None, timeout=TIMEOUT):
-        self.uri = hypervisor.uri
+    def __init__(self, drivers, architecture, wanted=None, timeout=TIMEOUT):
+        self.uris = [driver.uri for driver in drivers]
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
         self.pipe, writing = os.pipe()
@@ -40,7 +43,8 @@ class Reader:
             status = 1
             try:
                 with os.fdopen(writing, "w", encoding="utf-8") as stream:
-                    _child(stream, hypervisor, architecture, wanted)
+                    for driver in drivers:
+                        _child(stream, driver, architecture, wanted)
                 status = 0
             finally:
                 os._exit(status)  # nothing of the module may run twice
@@ -50,7 +54,7 @@ class Reader:
         """What libvirt told in time: ``(libvirt, domains)`` as in the module's result. Never raises, never hangs."""
         text = self._receive()
         self._end_child()
-        return merge(text, self.uri, self.timeout)
+        return merge(text, self.uris, self.timeout)
 
     def _receive(self):
         parts = []
@@ -78,29 +82,48 @@ class Reader:
             time.sleep(0.01)
 
 
-def merge(text, uri, timeout):
+def merge(text, uris, timeout):
     """The child's lines as ``(libvirt, domains)``. Pure.
 
     :param text: what arrived, perhaps cut off in the middle of a line.
+    :param uris: the drivers that were asked; what all of them can run is one list, and only when all have answered the node's
+        libvirt is "ok": a guest of a driver that is silent is unknown, not gone.
     """
-    libvirt = {
+    drivers = {uri: {
         "ok": False, "error": "libvirt gave no answer within %s s" % timeout, "version": None, "qemu_version": None,
-        "uri": uri, "domain_types": [], "machines": {}, "machine_list": [],
-    }
-    domains, jobs, complete = [], {}, False
+        "uri": uri, "domain_types": [], "machines": {}, "machine_list": [], "cpu_models": [],
+    } for uri in uris}
+    domains, jobs, complete = [], {}, set()
     for line in text.splitlines(keepends=True):
         if not line.endswith("\n"):
             break
         part = json.loads(line)
-        libvirt.update(part.get("libvirt", {}))
-        domains.extend(part.get("domains", []))
+        drivers[part["uri"]].update(part.get("libvirt", {}))
+        domains.extend(dict(domain, uri=part["uri"]) for domain in part.get("domains", []))
         jobs.update(part.get("jobs", {}))
-        complete = complete or part.get("complete", False)
+        if part.get("complete"):
+            complete.add(part["uri"])
     for domain in domains:
         active = domain["state"] != "shutoff"
         # a domain whose job could not be asked in time is busy with something
-        domain["job"] = jobs.get(domain["uuid"], {"type": "unknown"} if active and not complete else None)
-    return libvirt, sorted(domains, key=lambda domain: domain["name"])
+        domain["job"] = jobs.get(domain["uuid"], {"type": "unknown"} if active and domain["uri"] not in complete else None)
+        del domain["uri"]
+    return _as_one(list(drivers.values())), sorted(domains, key=lambda domain: domain["name"])
+
+
+def _as_one(drivers):
+    """The drivers of a node as one libvirt: the main one's, with what the others can run as well."""
+    whole = dict(drivers[0], drivers={driver["uri"]: driver["ok"] for driver in drivers})
+    whole["memory"] = next((one["memory"] for one in drivers if one.get("memory")), None)
+    for other in drivers[1:]:
+        if whole["ok"] and not other["ok"]:
+            whole.update(ok=False, error="%s: %s" % (other["uri"], other["error"]))
+        for key in ("domain_types", "machine_list", "cpu_models"):
+            whole[key] = whole[key] + [value for value in other[key] if value not in whole[key]]
+        whole["machines"] = dict(other["machines"], **whole["machines"])
+        for key in ("version", "qemu_version"):
+            whole[key] = whole[key] or other[key]
+    return whole
 
 
 def _child(stream, hypervisor, architecture, wanted):
@@ -110,12 +133,12 @@ def _child(stream, hypervisor, architecture, wanted):
     from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
     def tell(**part):
-        stream.write(json.dumps(part) + "\n")
+        stream.write(json.dumps(dict(part, uri=hypervisor.uri)) + "\n")
         stream.flush()
 
     try:
         binding = libvirt_connection.library()
-        connection = binding.open(hypervisor.uri)
+        connection = hypervisor.open(binding)
         found = read_domains(connection, binding, wanted)
         # only when all that matters has been told is libvirt "ok"
         tell(libvirt=read_daemon(connection, hypervisor, architecture), domains=[domain for domain, _handle in found])
@@ -143,7 +166,7 @@ def read_daemon(connection, hypervisor, architecture):
         "ok": True, "error": None, "version": version_text(connection.getLibVersion()),
         "qemu_version": version_text(connection.getVersion()) if hypervisor.name == "kvm" else None,
     }
-    seen.update(hypervisor.parse_capabilities(connection.getCapabilities(), architecture))
+    seen.update(hypervisor.abilities(connection, architecture))
     return seen
 
 
@@ -166,13 +189,37 @@ def read_domains(connection, binding, wanted=None):
         | binding.VIR_DOMAIN_STATS_CPU_TOTAL
     )
     found = []
-    for handle, stats in connection.getAllDomainStats(kinds, binding.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT):
+    for handle, stats in _all_stats(connection, binding, kinds):
+        if handle.UUIDString() == DOM0:
+            continue
         if wanted is not None and handle.name() not in wanted and handle.UUIDString() not in wanted:
             continue
         domain = domain_facts(handle.name(), handle.UUIDString(), stats, sets)
         mark = domain_state.read_mark(handle) or {}
         domain["generation"], domain["arriving"] = mark.get("generation"), mark.get("arriving")
         found.append((domain, handle))
+    return found
+
+
+def _all_stats(connection, binding, kinds):
+    """The statistics of all domains at once; where the driver has no such call (LXC, Xen), from each domain's own."""
+    try:
+        return connection.getAllDomainStats(kinds, binding.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
+    except binding.libvirtError as error:
+        if error.get_error_code() != binding.VIR_ERR_NO_SUPPORT:
+            raise
+    found = []
+    for handle in connection.listAllDomains(0):
+        try:
+            state, reason = handle.state()
+            _state, most, memory, vcpus, cpu_time = handle.info()
+        except binding.libvirtError as error:
+            if error.get_error_code() == binding.VIR_ERR_NO_DOMAIN:
+                continue  # it ended meanwhile
+            raise
+        found.append((handle, {
+            "state.state": state, "state.reason": reason, "balloon.current": memory, "balloon.maximum": most, "vcpu.current": vcpus,
+            "vcpu.maximum": vcpus, "cpu.time": cpu_time}))
     return found
 
 

@@ -93,6 +93,35 @@ class Side:
             seen.update(reachable=False, error=error.found or error.what)
         return seen
 
+    def versions(self):
+        """The versions of the hypervisor and of libvirt, as numbers."""
+        if self.connection is None:
+            self.domain()
+        what = "The versions of the daemon at %s could not be read" % self.uri.partition("?")[0]
+        return {"hypervisor": ask(what, self.connection.getVersion), "libvirt": ask(what, self.connection.getLibVersion)}
+
+    def refused_processor(self, guest):
+        """Why this node cannot give a guest the processor it has now, or None.
+
+        :param guest: see :func:`domain_definition.processor`.
+        """
+        binding = libvirt_connection.library()
+
+        def compare():
+            try:
+                self.connection.compareHypervisorCPU(
+                    None, guest["arch"], guest["machine"], guest["type"], guest["cpu"],
+                    binding.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE)
+            except binding.libvirtError as error:
+                if libvirt_connection.is_error(error, "VIR_ERR_CPU_INCOMPATIBLE"):
+                    return error.get_error_message()
+                raise
+            return None
+
+        if self.connection is None:
+            self.domain()
+        return ask("The target could not compare the guest's processor with its own", compare)
+
     def _disconnect(self):
         if self.connection is not None:
             libvirt_connection.let_go(self.connection)
@@ -188,6 +217,7 @@ class Migration:
                 "off_everywhere", "source_not_running"):
             migration_verdict.refuse_unfit(
                 self.name, source, target, self._disk_status(), earlier_steps_done=not self.executor.check_mode)
+            self._refuse_incompatible()
             step = ("migrate domain %s to node %s" % (self.name, self.target["node"]), self._attempt)
         if step:
             self.executor.call(*step)
@@ -249,6 +279,20 @@ class Migration:
         source, target = self._look()
         return source, target, verdict if self.executor.check_mode else migration_verdict.verdict(source, target)
 
+    def _refuse_incompatible(self):
+        """The target's versions and processor, right before the guest is sent. The guest's own, live definition counts: what it was
+        started with may be another than what it would be started with now."""
+        migration_verdict.refuse_older(self.name, self.target["node"], self.source_side.versions(), self.target_side.versions())
+        domain = self.source_side.domain()
+        text = ask("Domain %s could not be read" % self.name, domain.XMLDesc, 0)
+        guest = domain_definition.processor(text)
+        reason = self.target_side.refused_processor(guest) if guest else None
+        if reason:
+            raise GantryError(
+                "Instance %s cannot migrate: node %s cannot give it its processor" % (self.name, self.target["node"]),
+                found="libvirt: %s" % reason, expected="a processor with all features the guest has seen",
+                mend="give it a cpu_type that both nodes have and restart it, or move it with instance_failover", code="cpu_incompatible")
+
     def _disk_status(self):
         status = self._stack().status(self.executor, self.node, self.disks) if self.disks else []
         templates = {disk["index"]: disk["template"] for disk in self.disks}
@@ -261,20 +305,21 @@ class Migration:
         binding = libvirt_connection.library()
         domain = self.source_side.domain()
         flags = self.hypervisor.migrate_flags(binding)
-        parameters = {}
+        parameters, known = {}, self.hypervisor.migration_options
         if self.options["tunnelled"]:
             flags |= binding.VIR_MIGRATE_TUNNELLED
         else:
             parameters[binding.VIR_MIGRATE_PARAM_URI] = self.target["migrate_uri"]
-            parameters[binding.VIR_MIGRATE_PARAM_LISTEN_ADDRESS] = self.target["address"]
-        if self.options["auto_converge"]:
+            if "listen_address" in known:
+                parameters[binding.VIR_MIGRATE_PARAM_LISTEN_ADDRESS] = self.target["address"]
+        if self.options["auto_converge"] and "auto_converge" in known:
             flags |= binding.VIR_MIGRATE_AUTO_CONVERGE
-        if self.options["bandwidth_mib"]:
+        if self.options["bandwidth_mib"] and "bandwidth" in known:
             parameters[binding.VIR_MIGRATE_PARAM_BANDWIDTH] = self.options["bandwidth_mib"]
         departure.write(self.executor, self.uuid, self.generation, self.target["node"], self.memory["locks"])
         self.target_side.departed = self.generation
         self._mark(domain, self.target["node"])
-        if self.options["max_downtime_ms"]:
+        if self.options["max_downtime_ms"] and "downtime" in known:
             ask("The pause allowed for the migration of instance %s could not be set" % self.name,
                 domain.migrateSetMaxDowntime, self.options["max_downtime_ms"], 0)
         attempt = Attempt(lambda: domain.migrateToURI3(self.target["uri"], parameters, flags))

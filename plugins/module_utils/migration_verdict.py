@@ -172,6 +172,25 @@ def refuse_unfit(name, source, target, disks, earlier_steps_done=True):
         _refuse_disk(refuse, disk, earlier_steps_done)
 
 
+def refuse_older(name, node, source, target):
+    """Refuse a target that is older than the source: QEMU promises the way forward only, and an older libvirt may not know
+    what the newer one has written down. Only major and minor number count.
+
+    :param source: ``hypervisor`` and ``libvirt``, libvirt's numbers for versions (7002022); ``target`` likewise.
+    :raises GantryError: it is older.
+    """
+    for key, what in (("hypervisor", "hypervisor"), ("libvirt", "libvirt")):
+        if target[key] // 1000 < source[key] // 1000:
+            raise GantryError(
+                "Instance %s cannot migrate: the %s of node %s is older" % (name, what, node), found=_version(target[key]),
+                expected="%s, as here, or newer" % _version(source[key]),
+                mend="upgrade that node, or move the instance with instance_failover", code="older_version")
+
+
+def _version(number):
+    return "%d.%d.%d" % (number // 1000000, number // 1000 % 1000, number % 1000)
+
+
 def _refuse_disk(refuse, disk, earlier_steps_done):
     if disk["template"] != "drbd":
         refuse("disk %s is not mirrored" % disk["name"], "disk template %s" % disk["template"], "drbd",

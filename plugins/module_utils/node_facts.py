@@ -10,6 +10,7 @@ most when something on it is broken.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -29,10 +30,11 @@ SHUTDOWN_SERVICE = setup.STOP_UNIT_NAME.removesuffix(".service")
 
 
 def collect(
-    executor, hypervisor, wanted=None, paths=(), root="/", timeout=libvirt_facts.TIMEOUT, folder=generation.FOLDER,
+    executor, drivers, wanted=None, paths=(), root="/", timeout=libvirt_facts.TIMEOUT, folder=generation.FOLDER,
 ):
     """Read the node.
 
+    :param drivers: as :func:`hypervisor.drivers` returns.
     :param wanted: names or UUIDs of instances to limit domains and records to; None for all.
     :param paths: files to look at.
     :param root: where /proc, /sys and /etc are.
@@ -40,13 +42,15 @@ def collect(
     :returns: the module's ``node_info``.
     """
     system = os.uname()
-    reader = libvirt_facts.Reader(hypervisor, system.machine, wanted, timeout)
+    reader = libvirt_facts.Reader(drivers, system.machine, wanted, timeout)
     info = {
         "hostname": system.nodename, "time": time.time(), "kernel": system.release, "architecture": system.machine,
         "cpus": os.cpu_count(),
         "boot_id": _read(root, "proc/sys/kernel/random/boot_id").strip() or None,
         "addresses": addresses(_read(root, "proc/net/fib_trie"), _read(root, "proc/net/if_inet6")),
-        "bridges": bridges(root), "tcp_ports": tcp_ports(_read(root, "proc/net/tcp") + _read(root, "proc/net/tcp6")),
+        "cpu": processor(_read(root, "proc/cpuinfo")), "pci_devices": names(os.path.join(root, "sys/bus/pci/devices")),
+        "bridges": bridges(root), "vlan_bridges": vlan_bridges(root), "ovs_bridges": ovs_bridges(executor, root),
+        "tcp_ports": tcp_ports(_read(root, "proc/net/tcp") + _read(root, "proc/net/tcp6")),
         "autostart_services": {name: service_enabled(name, root) for name in AUTOSTART_SERVICES},
         "shutdown_service": service_enabled(SHUTDOWN_SERVICE, root),
         "migration": migration_keys(_read(root, setup.MIGRATION_KEY[1:] + ".pub"), _read(root, setup.AUTHORIZED_KEYS[1:])),
@@ -62,6 +66,8 @@ def collect(
     info["drbd"]["usermode_helper"] = helper
     info["drbd"]["usermode_helper_runs"] = bool(helper) and os.access(os.path.join(root, helper.lstrip("/")), os.X_OK)
     info["libvirt"], info["domains"] = reader.finish()
+    # under Xen the kernel sees dom0's share only
+    info.update(info["libvirt"].pop("memory", None) or {})
     return info
 
 
@@ -118,6 +124,37 @@ def bridges(root="/"):
     except OSError:
         return []
     return sorted(name for name in names if os.path.isdir(os.path.join(folder, name, "bridge")))
+
+
+def vlan_bridges(root="/"):
+    """Those of them that know VLANs."""
+    return [name for name in bridges(root) if _read(root, "sys/class/net/%s/bridge/vlan_filtering" % name).strip() == "1"]
+
+
+def ovs_bridges(executor, root="/"):
+    """The bridges of Open vSwitch; none where it is not installed or does not answer."""
+    if not os.path.exists(os.path.join(root, "usr/bin/ovs-vsctl")):
+        return []
+    told = executor.read(["ovs-vsctl", "--timeout=5", "list-br"], ok=None)
+    return sorted(told.out.split()) if told.rc == 0 else []
+
+
+def names(folder):
+    """The names in a folder, sorted; None when there is none."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return None
+
+
+def processor(text):
+    """What tells one processor from another, from /proc/cpuinfo: ``model`` and a digest of its features. Pure."""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
+    if not model:
+        return None
+    features = " ".join(sorted(flags.group(1).split())) if flags else ""
+    return {"model": model.group(1).strip(), "features": hashlib.sha256(features.encode("ascii", "replace")).hexdigest()[:16]}
 
 
 def resource_files(root="/"):

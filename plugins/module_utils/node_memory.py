@@ -17,16 +17,17 @@ from ansible_collections.gantry.cluster.plugins.module_utils.executor import rea
 _OURS = re.compile(r"^# gantry\.instance=(\S+)$", re.MULTILINE)
 
 
-def collect(executor, hypervisor, timeout, files=None):
+def collect(executor, drivers, timeout, files=None):
     """Read the node; nothing is changed.
 
+    :param drivers: as :func:`hypervisor.drivers` returns.
     :param timeout: seconds libvirt has.
     :param files: the node's files, a :class:`node_setup.Files`.
     :returns: what :func:`node_facts.collect` returns, and ``resource_secrets``, ``migration_public_key`` (None when there is
         none) and ``ssh_host_keys``.
     """
     files = files or node_setup.Files()
-    memory = node_facts.collect(executor, hypervisor, timeout=timeout, root=files.root)
+    memory = node_facts.collect(executor, drivers, timeout=timeout, root=files.root)
     memory["resource_secrets"] = resource_secrets(files.path(resource_file.FOLDER))
     memory["migration_public_key"] = public_key(files)
     memory["ssh_host_keys"] = node_setup.host_keys(files)

@@ -18,6 +18,7 @@ _DISK = {
     "size_mib": {"type": "int", "required": True},
     "vg": {"type": "str"},
     "port": {"type": "int"},
+    "purpose": {"type": "str"},
     "nodes": {"type": "dict", "default": {}},
 }
 

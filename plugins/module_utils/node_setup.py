@@ -34,7 +34,8 @@ import shutil
 import stat
 import tempfile
 
-from ansible_collections.gantry.cluster.plugins.module_utils import generation
+from ansible_collections.gantry.cluster.plugins.module_utils import generation, nic_script
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_checks as checks
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper as drbd_helper
@@ -104,6 +105,8 @@ def observe(executor, wanted, files, binding):
     seen["missing"] = [name for path, name in needed.items() if not files.exists(path)]
     if binding is None:
         seen["missing"].append("Python module libvirt for the interpreter Ansible uses here")
+    seen["xen"] = files.value("/proc/xen/capabilities")
+    seen["drivers"] = driver_files(files)
     properties = "--property=Id,LoadState,ActiveState,UnitFileState"
     seen["units"] = texts.parse_units(executor.read(["systemctl", "show", properties] + list(texts.UNITS)).out)
     seen["drbd"] = observe_drbd(executor, files)
@@ -112,6 +115,19 @@ def observe(executor, wanted, files, binding):
     group = executor.read(["getent", "group", "libvirt"], ok=(0, 2)).out
     seen["user"], seen["libvirt_group"] = texts.parse_account(account), texts.parse_group(group)
     return seen
+
+
+def driver_files(files):
+    """The names of the installed libvirt drivers' files."""
+    found = []
+    for folder in files.names("/usr/lib"):
+        found += files.names("/usr/lib/%s/libvirt/connection-driver" % folder)
+    return found
+
+
+def uris_of(wanted):
+    """The libvirt drivers of the node that can have guests."""
+    return [backend.uri for backend in hypervisors.drivers(wanted["hypervisors"]) if backend.uri in checks.DRIVERS]
 
 
 def observe_drbd(executor, files):
@@ -157,13 +173,13 @@ def with_configuration(folder, argv):
     return ["env", "LVM_SYSTEM_DIR=" + folder] + argv if folder else argv
 
 
-def virsh(*words):
-    """A virsh command that cannot hang."""
-    return ["timeout", str(texts.LIBVIRT_TIMEOUT), "virsh", "-q", "-c", "qemu:///system"] + list(words)
+def virsh(*words, **options):
+    """A virsh command that cannot hang; ``uri`` names another driver than QEMU's."""
+    return ["timeout", str(texts.LIBVIRT_TIMEOUT), "virsh", "-q", "-c", options.get("uri", "qemu:///system")] + list(words)
 
 
-def autostarted_domains(executor, files, units):
-    """UUIDs of domains in our records that libvirt would start by itself.
+def autostarted_domains(executor, wanted, files, units):
+    """Domains in our records that libvirt would start by itself: the driver's URI and the UUID of each.
 
     :raises GantryError: libvirt runs but does not answer.
     """
@@ -172,14 +188,18 @@ def autostarted_domains(executor, files, units):
     running = "active" in [units.get(name + suffix, {}).get("ActiveState") for suffix in (".service", ".socket")]
     if not ours or not running:
         return []
-    told = executor.read(virsh("list", "--all", "--autostart", "--uuid"), ok=None)
-    if told.rc != 0:
-        raise GantryError(
-            "libvirt on this node does not answer",
-            found=told.err.strip() or "nothing within %d s" % texts.LIBVIRT_TIMEOUT,
-            mend="look at 'systemctl status %s'" % name, code="libvirt_unreachable",
-        )
-    return sorted(ours.intersection(told.out.split()))
+    found = []
+    for uri in uris_of(wanted):
+        told = executor.read(virsh("list", "--all", "--autostart", "--uuid", uri=uri), ok=None)
+        if told.rc != 0 and uri == "qemu:///system":
+            raise GantryError(
+                "libvirt on this node does not answer",
+                found=told.err.strip() or "nothing within %d s" % texts.LIBVIRT_TIMEOUT,
+                mend="look at 'systemctl status %s'" % name, code="libvirt_unreachable",
+            )
+        # a driver that was installed just now has no domains yet
+        found += [(uri, uuid) for uuid in sorted(ours.intersection(told.out.split()))] if told.rc == 0 else []
+    return found
 
 
 def host_keys(files):
@@ -212,14 +232,14 @@ def prepare(executor, options, files=None, binding=None, uid=None):
     checks.check_node(wanted, seen)
     lvm = plan_lvm(executor, wanted, files, seen["groups"])
     planned, warnings = plan_files(executor, wanted, files, seen)
-    autostarted = autostarted_domains(executor, files, seen["units"])
+    autostarted = autostarted_domains(executor, wanted, files, seen["units"])
 
     # The one step that may still be refused, by a blacklist or a module signature, comes first.
     reboot = setup_drbd(executor, wanted, files, seen)
     setup_lvm(executor, files, lvm)
     setup_services(executor, wanted, files, seen["units"])
-    for uuid in autostarted:
-        executor.change("switch off the autostart of domain %s" % uuid, virsh("autostart", "--disable", uuid))
+    for uri, uuid in autostarted:
+        executor.change("switch off the autostart of domain %s" % uuid, virsh("autostart", "--disable", uuid, uri=uri))
     setup_user(executor, wanted, files, seen)
     public_key = setup_key(executor, wanted, files)
     for path, text, mode in planned:
@@ -410,6 +430,8 @@ def setup_services(executor, wanted, files, units):
         unit = socket if units.get(socket, {}).get("LoadState") == "loaded" else service
         executor.change("start %s" % unit, ["systemctl", "start", unit])
 
+    wake_drivers(executor, wanted, units, daemon)
+
     write(executor, files, texts.GUESTS_DEFAULT, texts.guests_default_text(files.text(texts.GUESTS_DEFAULT) or ""),
           files.mode(texts.GUESTS_DEFAULT, 0o644))
     if units.get("libvirt-guests.service", {}).get("LoadState") != "masked":
@@ -417,7 +439,7 @@ def setup_services(executor, wanted, files, units):
         executor.change("mask libvirt-guests.service", ["systemctl", "mask", "libvirt-guests.service"])
 
     patience = wanted["shutdown_timeout"]
-    write(executor, files, texts.STOP_SCRIPT, texts.stop_script_text(patience), 0o755)
+    write(executor, files, texts.STOP_SCRIPT, texts.stop_script_text(patience, uris_of(wanted)), 0o755)
     dropin = texts.DAEMON_DROPIN % daemon
     make_folders(executor, files, os.path.dirname(dropin))
     stays = write(executor, files, dropin, texts.daemon_dropin_text(daemon), 0o644)
@@ -426,6 +448,24 @@ def setup_services(executor, wanted, files, units):
     if not is_enabled(units, texts.STOP_UNIT_NAME) or not is_active(units, texts.STOP_UNIT_NAME):
         executor.change("enable and start %s" % texts.STOP_UNIT_NAME,
                         ["systemctl", "enable", "--now", texts.STOP_UNIT_NAME])
+
+
+def wake_drivers(executor, wanted, units, daemon):
+    """A driver that was installed while the daemon ran is loaded when it is restarted; guests go on meanwhile.
+
+    :raises GantryError: the driver does not work all the same.
+    """
+    for uri in uris_of(wanted):
+        if uri == "qemu:///system" or executor.read(virsh("version", uri=uri), ok=None).rc == 0:
+            continue
+        executor.change("restart %s, to load the driver of %s" % (daemon, uri), ["systemctl", "restart", daemon + ".service"])
+        if executor.check_mode:
+            continue
+        told = executor.read(virsh("version", uri=uri), ok=None)
+        if told.rc != 0:
+            raise GantryError(
+                "libvirt's driver %s does not work on this node" % uri, found=told.err.strip() or "exit code %d" % told.rc,
+                expected="an answer to 'virsh -c %s version'" % uri, mend="look at 'journalctl -u %s'" % daemon, code="no_driver")
 
 
 # --- the migration user, its key and the trust between nodes -------------------------------------------------------
@@ -508,6 +548,7 @@ def plan_files(executor, wanted, files, seen):
     :returns: list of (path, text, mode), and warnings.
     """
     planned, warnings = [(texts.SSH_CONFIG, texts.ssh_config_text(wanted["migration_user"]), 0o644)], []
+    planned.append((nic_script.PATH, nic_script.TEXT, 0o755))
     common = seen["drbd"]["common"]
     verdict = texts.drbd_common_verdict(common, pristine_common(executor, common))
     if verdict == "write":
@@ -517,7 +558,8 @@ def plan_files(executor, wanted, files, seen):
                         % texts.DRBD_COMMON)
     peers, name = wanted["peers"], wanted["name"]
     if peers is not None:
-        planned.append((texts.AUTHORIZED_KEYS, texts.authorized_keys_text(peers, name), 0o644))
+        planned.append((texts.AUTHORIZED_KEYS, texts.authorized_keys_text(
+            peers, name, texts.migration_uri(wanted["hypervisors"])), 0o644))
         planned.append((texts.KNOWN_HOSTS, texts.known_hosts_text(peers, name), 0o644))
         hosts, clashes = texts.hosts_text(files.text(texts.HOSTS) or "", peers, seen["hostname"])
         planned.append((texts.HOSTS, hosts, files.mode(texts.HOSTS, 0o644)))

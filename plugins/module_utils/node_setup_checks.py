@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
@@ -53,9 +54,23 @@ def check_options(options):
         raise bad("vg_min_size_mib", wanted["vg_min_size_mib"], "0 or more MiB")
     if not 0 <= wanted["shutdown_timeout"] <= 86400:
         raise bad("shutdown_timeout", wanted["shutdown_timeout"], "0 to 86400 seconds")
+    wanted["hypervisors"] = check_hypervisors(wanted.get("hypervisors") or ["kvm"])
     if wanted["peers"] is not None:
         wanted["peers"] = check_peers(wanted["peers"], wanted["name"], wanted["address"])
     return wanted
+
+
+def check_hypervisors(names):
+    """The hypervisors of the node, each once.
+
+    :raises GantryError: an unknown one, or two that exclude each other.
+    """
+    for name in names:
+        if name not in hypervisors.BACKENDS:
+            raise bad("hypervisors", name, "some of " + ", ".join(hypervisors.names()))
+    if "kvm" in names and any(name.startswith("xen-") for name in names):
+        raise bad("hypervisors", ", ".join(names), "kvm or Xen: a node that Xen runs has no KVM of its own")
+    return list(dict.fromkeys(names))
 
 
 def check_address(option, text):
@@ -146,6 +161,7 @@ def check_node(wanted, seen):
             code="no_address",
         )
     check_libvirt(seen)
+    check_drivers(wanted, seen)
     check_drbd(wanted, seen)
     check_volume_group(wanted, seen)
     check_user(wanted, seen)
@@ -165,6 +181,29 @@ def check_libvirt(seen):
             expected="one of them", mend="apt install libvirt-daemon-system; systemctl unmask libvirtd.service",
             code="no_libvirt",
         )
+
+
+#: The file of each libvirt driver, and the package that brings it.
+DRIVERS = {
+    "qemu:///system": ("libvirt_driver_qemu.so", "libvirt-daemon-driver-qemu"),
+    "lxc:///system": ("libvirt_driver_lxc.so", "libvirt-daemon-driver-lxc"),
+    "xen:///system": ("libvirt_driver_libxl.so", "libvirt-daemon-driver-xen"),
+}
+
+
+def check_drivers(wanted, seen):
+    """Each hypervisor's libvirt driver, and for Xen that it runs this machine: it comes before the kernel, so we cannot start it."""
+    for backend in hypervisors.drivers(wanted["hypervisors"]):
+        name, package = DRIVERS.get(backend.uri, (None, None))
+        if name and name not in seen["drivers"]:
+            raise GantryError(
+                "libvirt on this node has no driver for hypervisor %s" % backend.name, found="no %s" % name,
+                expected="the package %s" % package, mend="apt install %s" % package, code="no_driver")
+        if backend.uri == "xen:///system" and "control_d" not in (seen["xen"] or ""):
+            raise GantryError(
+                "This node is not run by Xen", found="no control domain (/proc/xen/capabilities: %s)" % (seen["xen"] or "none"),
+                expected="dom0 of a Xen hypervisor", code="no_xen",
+                mend="apt install xen-system-amd64, reboot into its entry of the boot loader, then run node_add again")
 
 
 def check_drbd(wanted, seen):

@@ -227,11 +227,22 @@ def guests_default_text(text):
     return with_last_block(text, body, GUESTS_DEFAULT)
 
 
-def stop_script_text(patience):
+#: Where each libvirt driver keeps a file for each guest that runs.
+_STATE_FOLDERS = {"qemu:///system": "qemu", "lxc:///system": "lxc", "xen:///system": "libxl"}
+
+
+def migration_uri(hypervisors):
+    """The driver that the peers' libvirt is let in to: one, since dom0 has no KVM and a KVM node no Xen."""
+    return "xen:///system" if any(name.startswith("xen-") for name in hypervisors) else "qemu:///system"
+
+
+def stop_script_text(patience, uris=("qemu:///system",)):
     """What gantry-node.service runs when the node goes down.
 
     :param patience: seconds guests have to shut down.
+    :param uris: the node's libvirt drivers.
     """
+    folders = " ".join("/run/libvirt/%s/*.xml" % _STATE_FOLDERS[uri] for uri in uris)
     return """\
 #!/bin/sh
 %(header)s# Run by gantry-node.service when the node goes down, while the network still stands: guests off first, then
@@ -241,28 +252,39 @@ patience=%(patience)d
 
 # libvirt keeps one such file for each guest that runs. Without any there is no need to wake the daemon.
 any_guest() {
-    for file in /run/libvirt/qemu/*.xml; do
+    for file in %(folders)s; do
         if [ -e "$file" ]; then return 0; fi
     done
     return 1
 }
 
 ask() {
-    timeout 30 virsh -q -c qemu:///system "$@"
+    uri=$1
+    shift
+    timeout 30 virsh -q -c "$uri" "$@"
+}
+
+guests() {
+    for uri in %(uris)s; do
+        for guest in $(ask "$uri" list --uuid "$@"); do
+            # Xen lists the node itself as well
+            if [ "$guest" != 00000000-0000-0000-0000-000000000000 ]; then echo "$uri $guest"; fi
+        done
+    done
 }
 
 if any_guest; then
-    for guest in $(ask list --state-running --uuid); do
+    guests --state-running | while read -r uri guest; do
         echo "guest $guest: shutting down"
-        ask shutdown "$guest" >/dev/null
+        ask "$uri" shutdown "$guest" >/dev/null
     done
     deadline=$(($(date +%%s) + patience))
-    while any_guest && [ "$(date +%%s)" -lt "$deadline" ] && [ -n "$(ask list --state-running --uuid)" ]; do
+    while any_guest && [ "$(date +%%s)" -lt "$deadline" ] && [ -n "$(guests --state-running)" ]; do
         sleep 1
     done
-    for guest in $(ask list --uuid); do
+    guests | while read -r uri guest; do
         echo "guest $guest: still there, switched off"
-        ask destroy "$guest" >/dev/null
+        ask "$uri" destroy "$guest" >/dev/null
     done
 fi
 
@@ -272,7 +294,7 @@ for resource in $(lvs --noheadings -o lv_name @gantry); do
     fi
 done
 exit 0
-""" % {"header": HEADER, "patience": patience}
+""" % {"header": HEADER, "patience": patience, "folders": folders, "uris": " ".join(uris)}
 
 
 def stop_unit_text(patience):
@@ -323,13 +345,16 @@ def others(peers, node):
     return sorted((peer for peer in peers if peer["name"] != node), key=lambda peer: peer["name"])
 
 
-def authorized_keys_text(peers, node):
-    """Which peers may reach libvirt here: from their address only, no shell, no forwarding."""
+def authorized_keys_text(peers, node, uri="qemu:///system"):
+    """Which peers may reach libvirt here: from their address only, no shell, no forwarding.
+
+    :param uri: the driver they reach, see :func:`migration_uri`.
+    """
     lines = [HEADER]
     for peer in others(peers, node):
         if peer["migration_public_key"]:
-            lines.append('restrict,command="%s qemu:///system",from="%s" %s gantry-migrate@%s\n' % (
-                SSH_HELPER, peer["address"], peer["migration_public_key"], peer["name"]))
+            lines.append('restrict,command="%s %s",from="%s" %s gantry-migrate@%s\n' % (
+                SSH_HELPER, uri, peer["address"], peer["migration_public_key"], peer["name"]))
     return "".join(lines)
 
 

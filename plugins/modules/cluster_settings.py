@@ -58,7 +58,13 @@ options:
   groups:
     description:
       - Settings of node groups, by name. C(alloc_policy) (V(preferred), V(last_resort) or V(unallocable)), C(tags) and C(ipolicy),
-        which is the cluster's where it says nothing.
+        which is the cluster's where it says nothing; and C(hvparams), as O(hvparams), which win over those of the cluster.
+    type: dict
+  hvparams:
+    description:
+      - Hypervisor parameters of the cluster's instances, a dictionary for each hypervisor. The page C(docs/hypervisors.md) of
+        the collection has them all. They replace those that were set before.
+      - They count when an instance is next started. What its own O(hvparams) or its node group say wins.
     type: dict
 """
 

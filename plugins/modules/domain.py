@@ -113,9 +113,17 @@ domain:
   returned: success
   type: dict
 pending:
-  description: Whether the guest runs with an older definition than O(xml). It gets the new one when it is next started.
+  description:
+    - Whether the guest runs with another definition than O(xml). It gets the new one when it is next started.
+    - Compared is option by option. What libvirt has filled in by itself is no difference.
   returned: success, when O(xml) was given
   type: bool
+pending_changes:
+  description: What waits for the next start, an option a line. Empty unless RV(pending).
+  returned: success, when O(xml) was given
+  type: list
+  elements: str
+  sample: ["devices/video/model@type: virtio instead of vga"]
 actions:
   description: What was changed, or would be, in words.
   returned: always

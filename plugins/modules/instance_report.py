@@ -31,7 +31,7 @@ attributes:
 options:
   content:
     description:
-      - What M(gantry.cluster.registry_read) returned. Used are its C(nodes), C(instances) and C(locks).
+      - What M(gantry.cluster.registry_read) returned. Used are its C(cluster), C(nodes), C(instances) and C(locks).
     type: dict
     required: true
   observations:
@@ -147,8 +147,23 @@ instances:
       type: list
       elements: str
       returned: the instance has a record
+    hypervisor:
+      description: The hypervisor.
+      type: str
+      returned: the instance has a record
+    hvparams:
+      description:
+        - Each hypervisor parameter's effective C(value) and its C(origin), V(default), V(cluster), the node group,
+          V(instance) or V(settled at creation). What differs from a running guest counts from its next start on.
+      type: dict
+      returned: the instance has a record
+    bound_to_node:
+      description: Why the running guest cannot migrate live. Empty if it can.
+      type: list
+      elements: str
+      returned: the instance has a record
     nics:
-      description: Each NIC's C(index), C(mac), C(bridge) and C(model).
+      description: Each NIC's C(index), C(mac), C(mode), C(bridge), C(vlan), C(ip) and C(model).
       type: list
       elements: dict
       returned: the instance has a record
@@ -189,8 +204,13 @@ instances:
           sync_percent: null
       redundancy: REDUNDANT
       windows_open: []
+      hypervisor: kvm
+      hvparams:
+        acpi: {value: true, origin: default}
+        vga: {value: virtio, origin: cluster}
+      bound_to_node: []
       nics:
-        - {index: 0, mac: "52:54:00:3a:91:0c", bridge: br0, model: virtio}
+        - {index: 0, mac: "52:54:00:3a:91:0c", mode: bridged, bridge: br0, vlan: null, ip: null, model: virtio}
       tags: [shop]
       generation: 7
       interrupted: null

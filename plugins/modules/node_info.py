@@ -47,11 +47,12 @@ options:
     type: list
     elements: path
     default: []
-  hypervisor:
+  hypervisors:
     description:
-      - The hypervisor whose libvirt driver is asked.
-    type: str
-    default: kvm
+      - The hypervisors whose libvirt drivers are asked, the main one first. The action plugin takes them from the registry.
+    type: list
+    elements: str
+    default: [kvm]
   timeout:
     description:
       - Seconds libvirt has to answer. The first call after a boot may take long on a slow node.
@@ -123,7 +124,8 @@ node_info:
     libvirt:
       description:
         - The daemon. C(ok), C(error), C(version), C(qemu_version), C(uri), C(domain_types), C(machines) (what each alias
-          stands for) and C(machine_list).
+          stands for), C(machine_list), C(cpu_models) (the processor models that a guest can be given whole) and C(drivers)
+          (whether the driver of each URI has answered; C(ok) is true only if all have).
       type: dict
       sample:
         ok: true
@@ -134,6 +136,8 @@ node_info:
         domain_types: [qemu]
         machines: {pc: pc-i440fx-7.2, q35: pc-q35-7.2}
         machine_list: [pc-i440fx-7.2, pc-q35-7.2]
+        cpu_models: [Nehalem, Penryn, kvm64, qemu64]
+        drivers: {"qemu:///system": true}
     domains:
       description:
         - The domains. C(name), C(uuid), C(state), C(reason), C(persistent), C(autostart), C(managed_save), C(memory_mib),
@@ -196,6 +200,21 @@ node_info:
       description: The Linux bridges.
       type: list
       elements: str
+    vlan_bridges:
+      description: Those of them that know VLANs (C(vlan_filtering)).
+      type: list
+      elements: str
+    ovs_bridges:
+      description: The bridges of Open vSwitch.
+      type: list
+      elements: str
+    cpu:
+      description: What tells its processor from another, the C(model) and a digest of its C(features). Null if unknown.
+      type: dict
+    pci_devices:
+      description: Addresses of its PCI devices. Null if there is no such bus.
+      type: list
+      elements: str
     autostart_services:
       description: Whether services that start guests or disks by themselves are enabled. None may be.
       type: dict
@@ -221,10 +240,10 @@ from ansible_collections.gantry.cluster.plugins.module_utils.node_module import 
 
 def work(module, executor):
     """Read the node."""
-    backend = hypervisor.backend(module.params["hypervisor"])
+    drivers = hypervisor.drivers(module.params["hypervisors"])
     return {
         "node_info": node_facts.collect(
-            executor, backend, wanted=module.params["instances"], paths=module.params["paths"],
+            executor, drivers, wanted=module.params["instances"], paths=module.params["paths"],
             timeout=module.params["timeout"]),
     }
 
@@ -235,7 +254,7 @@ def main():
         "operation": {"type": "dict"},
         "instances": {"type": "list", "elements": "str"},
         "paths": {"type": "list", "elements": "path", "default": []},
-        "hypervisor": {"type": "str", "default": "kvm"},
+        "hypervisors": {"type": "list", "elements": "str", "default": ["kvm"]},
         "timeout": {"type": "int", "default": 60},
     }, work)
 

@@ -28,11 +28,12 @@ attributes:
 author:
   - The gantry.cluster team (@gantry-cluster)
 options:
-  hypervisor:
+  hypervisors:
     description:
-      - The hypervisor whose libvirt driver is asked.
-    type: str
-    default: kvm
+      - The hypervisors whose libvirt drivers are asked, the main one first. The action plugin takes them from the registry.
+    type: list
+    elements: str
+    default: [kvm]
   timeout:
     description:
       - Seconds libvirt has to answer.
@@ -76,14 +77,14 @@ from ansible_collections.gantry.cluster.plugins.module_utils.node_module import 
 
 def work(module, executor):
     """Read the node."""
-    backend = hypervisor.backend(module.params["hypervisor"])
-    return {"memory": node_memory.collect(executor, backend, module.params["timeout"])}
+    drivers = hypervisor.drivers(module.params["hypervisors"])
+    return {"memory": node_memory.collect(executor, drivers, module.params["timeout"])}
 
 
 def main():
     """Run the module."""
     run_module({
-        "hypervisor": {"type": "str", "default": "kvm"},
+        "hypervisors": {"type": "list", "elements": "str", "default": ["kvm"]},
         "timeout": {"type": "int", "default": 60},
     }, work)
 

@@ -72,6 +72,13 @@ options:
       - System user that the peers' libvirt logs in as. It is made if it is missing, and must not be used otherwise.
     type: str
     default: gantry-migrate
+  hypervisors:
+    description:
+      - What the node is to run, such as V(kvm), V(lxc) or V(xen-pv). Their libvirt drivers must be installed.
+      - A node for Xen must be run by Xen already, as its dom0; it is refused otherwise. V(kvm) and Xen exclude each other.
+    type: list
+    elements: str
+    default: [kvm]
   lvm_reject:
     description:
       - Further regular expressions of device names that LVM on the host shall not look at, such as the volumes of a
@@ -230,6 +237,7 @@ def main():
         "vg": {"type": "str", "required": True},
         "vg_min_size_mib": {"type": "int", "default": 0},
         "migration_user": {"type": "str", "default": "gantry-migrate"},
+        "hypervisors": {"type": "list", "elements": "str", "default": ["kvm"]},
         "lvm_reject": {"type": "list", "elements": "str", "default": []},
         "drbd_minor_count": {"type": "int"},
         "shutdown_timeout": {"type": "int", "default": 120},

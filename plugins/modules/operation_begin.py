@@ -155,6 +155,9 @@ instance:
     hypervisor: kvm
     domain_type: kvm
     machine: pc-i440fx-7.2
+    hvparams: {vga: virtio}
+    hvparams_settled: {firmware: bios}
+    hvparams_effective: {acpi: true, firmware: bios, vga: virtio}
     disk_template: drbd
     group: default
     primary: node1

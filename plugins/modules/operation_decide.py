@@ -130,8 +130,8 @@ picture:
     nodes:
       description:
         - What each node shows. C(reachable), C(libvirt) (it answers), C(error), C(state), C(reason) and C(job) of the
-          domain, C(resources) of DRBD by disk, C(volumes), C(memory_free_mib), C(machines), C(domain_types) and
-          C(bridges).
+          domain, C(resources) of DRBD by disk, C(volumes), C(memory_free_mib), and what it has for a
+          guest, such as C(machines), C(domain_types), C(cpu_models), C(bridges) and the versions.
       type: dict
       returned: success
     alive:

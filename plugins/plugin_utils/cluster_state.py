@@ -12,7 +12,7 @@ import secrets
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, run_owner
+from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, hvparams, nic_spec, run_owner
 from ansible_collections.gantry.cluster.plugins.plugin_utils.recover import numbers
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry.base import (
     Delete,
@@ -86,6 +86,11 @@ class ClusterState:
                 "The registry holds no cluster", mend="run the playbook cluster_init", code="no_cluster",
             )
         return entry.value
+
+    def _settings(self):
+        """The cluster's settings; empty where there is no cluster."""
+        entry = self.registry.get("cluster")
+        return entry.value if entry else {}
 
     def init(self, settings, check_mode=False):
         """Create the cluster or bring its settings up to date. Returns (changed, before, after)."""
@@ -369,6 +374,8 @@ class ClusterState:
             writes.append(Put("allocations", table))
             if disk_secrets:
                 writes.append(Put("secrets/" + record["uuid"], disk_secrets))
+        # what cluster and group say now counts for this operation, in all its steps
+        record = hvparams.refresh(record, self._settings())
         generation = record["generation"] + 1
         now = self.clock()
         operation_id = "%017d-%s" % (int(now * 1000), secrets.token_hex(4))
@@ -435,8 +442,8 @@ class ClusterState:
                     where["minor"] = minor
                 disk_secrets[str(disk["index"])] = allocation.new_secret()
             disks.append(disk)
-        nics = [dict(nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic.get("mac")))
-                for nic in record["nics"]]
+        nics = [nic_spec.connect(dict(
+            nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic.get("mac")))) for nic in record["nics"]]
         record.update(disks=disks, nics=nics, generation=0, status="creating", created=int(self.clock()))
         return record, disk_secrets
 

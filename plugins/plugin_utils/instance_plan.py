@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 import uuid as uuids
 
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils import cpu_baseline, hvparams, suitability
 from ansible_collections.gantry.cluster.plugins.plugin_utils.allocator import Chooser
 from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_spec import differences
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import candidates, disk_request, refusals, reserve
@@ -63,22 +65,60 @@ def _check_clashes(spec, nodes):
                 )
 
 
-def _check_node_needs(spec, nodes, primary):
+def _in_group(spec, node, settings):
+    """The specification as if it were an instance of the node's group, with its effective hypervisor parameters."""
+    one = dict(spec, group=node["node"].get("group", "default"))
+    return one, hvparams.effective(one, settings)
+
+
+def groups_of(settings, nodes=None):
+    """The node groups that have settings, and those that nodes are in."""
+    return sorted({"default"} | set(settings.get("groups") or {}) | {node.get("group", "default") for node in (nodes or {}).values()})
+
+
+def paths_of(spec, settings, nodes=None):
+    """Files on the nodes that the instance needs, in whichever group it may come to be."""
+    found = {spec["image"]} - {None}
+    for group in groups_of(settings, nodes):
+        found.update(hvparams.files(hvparams.effective(dict(spec, group=group), settings)))
+    return sorted(found)
+
+
+def _nvram(spec, settings, groups):
+    """The specification with a disk for the variables of its firmware, if it may come to need one."""
+    if not any(hvparams.needs_nvram(spec, hvparams.effective(dict(spec, group=group), settings)) for group in groups):
+        return spec
+    disk = {"index": len(spec["disks"]), "size_mib": hvparams.NVRAM_MIB, "vg": spec["disks"][0]["vg"], "purpose": "nvram"}
+    return dict(spec, disks=spec["disks"] + [disk])
+
+
+def _check_node_needs(spec, nodes, primary, settings):
     for node in nodes:
         if spec["disk_template"] == "drbd" and not node["info"]["drbd"]["ok"]:
             raise GantryError(
                 "Instance %s: node %s has no usable DRBD" % (spec["name"], node["name"]), found=node["info"]["drbd"].get("error"),
                 expected="DRBD 8.4 or 9", mend="run node_add for %s" % node["name"], code="no_drbd",
             )
-        for nic in spec["nics"]:
-            if nic["bridge"] not in node["info"].get("bridges", []):
-                raise GantryError(
-                    "Instance %s: node %s has no bridge %s" % (spec["name"], node["name"], nic["bridge"]),
-                    found="bridges: %s" % (", ".join(node["info"].get("bridges", [])) or "none"), expected=nic["bridge"],
-                    mend="create the bridge, or name another in gantry_nics", code="no_bridge",
-                )
+        one, values = _in_group(spec, node, settings)
+        types = node["info"]["libvirt"]["domain_types"]
+        kinds = [kind for kind in hypervisors.backend(spec["hypervisor"]).domain_types if kind in types]
+        asked = dict(one, domain_type=kinds[0] if kinds else hypervisors.backend(spec["hypervisor"]).domain_types[-1], machine=None,
+                     hvparams_effective=values)
+        for lack in suitability.lacks(asked, suitability.facts(node["info"]))[:1]:
+            raise GantryError(
+                "Instance %s: node %s cannot run it: %s" % (spec["name"], node["name"], lack["what"]),
+                found=_shown(lack, node["info"]), expected=lack["expected"],
+                mend="on %s: %s; or choose another node or setting" % (node["name"], lack["mend"]), code=lack["code"],
+            )
+        extent = node["extent_mib"].get(spec["disks"][-1]["vg"] or node["vg"], 4) if spec["disks"] else 4
+        if hvparams.needs_nvram(one, values) and extent > hvparams.NVRAM_MIB:
+            raise GantryError(
+                "Instance %s: the volume group of node %s cannot hold a disk for UEFI variables" % (spec["name"], node["name"]),
+                found="extents of %g MiB" % extent, expected="at most %d MiB: QEMU takes 8 MiB of flash altogether" % hvparams.NVRAM_MIB,
+                mend="use a volume group with small extents ('vgchange -s 4m'), or firmware=bios", code="large_extents",
+            )
         files = node["info"].get("paths", {})
-        needed = [spec[key] for key in ("iso", "kernel", "initrd") if spec[key]]
+        needed = hvparams.files(values)
         if node is primary and spec["image"]:
             needed.append(spec["image"])
         for path in needed:
@@ -98,28 +138,55 @@ def _check_node_needs(spec, nodes, primary):
             )
 
 
-def _record(spec, chosen, in_use):
+def _shown(lack, info):
+    if lack["code"] == "no_bridge":
+        return "bridges: %s" % (", ".join((info.get("bridges") or []) + (info.get("ovs_bridges") or [])) or "none")
+    return lack["what"]
+
+
+def _record(spec, chosen, in_use, pool, settings):
     names = [node["name"] for node in chosen]
     where = {node["name"]: {"hostname": node["node"]["hostname"], "address": node["node"]["address"]} for node in chosen}
     record = {key: spec[key] for key in (
-        "name", "hypervisor", "disk_template", "memory_mib", "vcpus", "nics", "image", "iso", "kernel", "initrd", "kernel_args", "tags")}
-    kvm = all("kvm" in node["info"]["libvirt"]["domain_types"] for node in chosen)
+        "name", "hypervisor", "disk_template", "memory_mib", "vcpus", "nics", "image", "iso", "kernel", "initrd", "kernel_args", "tags",
+        "hvparams", "domain_template")}
+    record["group"] = chosen[0]["node"].get("group", "default")
+    backend = hypervisors.backend(spec["hypervisor"])
+    record["hvparams_settled"] = hvparams.settle(record, settings)
+    record = hvparams.refresh(record, settings)
+    values = record["hvparams_effective"]
+    kinds = [kind for kind in backend.domain_types if all(kind in node["info"]["libvirt"]["domain_types"] for node in chosen)]
     record.update(
         uuid=str(uuids.uuid4()),
         admin_state="up" if spec["start"] else "down",
         primary=names[0],
         secondary=names[1] if len(names) > 1 else None,
-        machine=choose_machine(spec["name"], spec["machine"], chosen),
-        domain_type="kvm" if kvm else "qemu",
-        group=chosen[0]["node"].get("group", "default"),
+        machine=choose_machine(spec["name"], spec["machine"], chosen) if backend.versioned_machines else backend.machine,
+        domain_type=kinds[0] if kinds else backend.domain_types[-1],
+        nics=[dict(nic, model=nic["model"] or backend.nic_model(values)) for nic in spec["nics"]],
         nodes=where,
-        disks=[{
+        disks=[dict({
             "index": disk["index"], "name": "%s-disk%d" % (spec["name"], disk["index"]), "template": spec["disk_template"],
             "size_mib": disk["size_mib"], "vg": disk["vg"] or chosen[0]["vg"], "nodes": where,
-        } for disk in spec["disks"]],
+        }, **({"purpose": disk["purpose"]} if disk.get("purpose") else {})) for disk in spec["disks"]
+               if not disk.get("purpose") or hvparams.needs_nvram(spec, values)],
         in_use=in_use,
     )
+    if "cpu_type" in values:
+        record["cpu_model"] = _cpu_model(record, values, chosen, pool)
+    hvparams.refuse_conflicts(record, values)
     return record
+
+
+def _cpu_model(record, values, chosen, pool):
+    """The cluster's baseline, pinned: the best model that all nodes can give which run this hypervisor and were seen.
+
+    In emulation QEMU's own default stays, which any node can play.
+    """
+    if values["cpu_type"] != "baseline" or record["domain_type"] != "kvm":
+        return None
+    runs = [node for node in pool if node in chosen or (node["usable"] and record["hypervisor"] in node["hypervisors"])]
+    return cpu_baseline.best([models for models in (node["info"]["libvirt"].get("cpu_models") for node in runs) if models])
 
 
 def _seen_numbers(nodes):
@@ -147,7 +214,8 @@ def plan(specs, instances, nodes, observations, settings=None, capacity=False, f
     pool = candidates(nodes, observations)
     if not pool:
         raise GantryError("The cluster has no node", mend="run node_add for your nodes", code="no_nodes")
-    in_use = _seen_numbers(pool)
+    in_use, settings = _seen_numbers(pool), settings or {}
+    specs = [_nvram(spec, settings, groups_of(settings, nodes)) for spec in specs]
     new = [spec for spec in specs if spec["name"] not in instances]
     chooser, plans = None, {}
     for spec in specs:
@@ -160,18 +228,18 @@ def plan(specs, instances, nodes, observations, settings=None, capacity=False, f
             continue
         _check_clashes(spec, pool)
         if chooser is None:
-            chooser = Chooser(settings or {}, nodes, instances, observations, new, capacity, force)
+            chooser = Chooser(settings, nodes, instances, observations, new, capacity, force)
         request = {"name": name, "memory_mib": spec["memory_mib"], "disk_mib": disk_request(spec), "hypervisor": spec["hypervisor"]}
-        choice = _choose(spec, request, pool, chooser)
+        choice = _choose(spec, request, pool, chooser, settings)
         chosen = [next(node for node in pool if node["name"] == node_name) for node_name in choice["nodes"]]
-        _check_node_needs(spec, chosen, chosen[0])
+        _check_node_needs(spec, chosen, chosen[0], settings)
         reserve(request, pool, choice["nodes"])
-        plans[name] = {"exists": False, "record": _record(spec, chosen, in_use), "why": "on " + " and ".join(choice["nodes"]),
-                       "choice": choice}
+        plans[name] = {"exists": False, "record": _record(spec, chosen, in_use, pool, settings),
+                       "why": "on " + " and ".join(choice["nodes"]), "choice": choice}
     return plans
 
 
-def _choose(spec, request, pool, chooser):
+def _choose(spec, request, pool, chooser, settings):
     """The nodes of one instance: ``{"nodes", "rejected": {node: [reasons]}, "candidates", "score", "metrics"}``.
 
     :raises GantryError: a named node cannot take it, or too few nodes can.
@@ -192,7 +260,8 @@ def _choose(spec, request, pool, chooser):
     else:
         fitting = {}
         for position, role in enumerate(roles):
-            fitting[role] = [fixed[position]] if position < len(fixed) else _fitting(spec, request, pool, role, fixed, rejected)
+            fitting[role] = [fixed[position]] if position < len(fixed) else _fitting(
+                spec, request, pool, role, fixed, rejected, settings)
         found = chooser.place(spec["name"], fitting["primary"], fitting.get("secondary"))
         for name, reason in found.pop("rejected").items():
             rejected.setdefault(name, [reason])
@@ -215,7 +284,7 @@ def _check_named(request, pool, role, name):
         )
 
 
-def _fitting(spec, request, pool, role, taken, rejected):
+def _fitting(spec, request, pool, role, taken, rejected, settings):
     """Names of the nodes that can take the role; the reasons of the others go to ``rejected``.
 
     :raises GantryError: there is none.
@@ -234,7 +303,7 @@ def _fitting(spec, request, pool, role, taken, rejected):
     suited, lacking = [], None
     for node in roomy:
         try:
-            _check_node_needs(spec, [node], node if role == "primary" else None)
+            _check_node_needs(spec, [node], node if role == "primary" else None, settings)
             suited.append(node["name"])
         except GantryError as refusal:
             lacking = lacking or refusal

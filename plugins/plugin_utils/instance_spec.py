@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.parameters import printable
+from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, nic_spec
 from ansible_collections.gantry.cluster.plugins.plugin_utils.units import parse_mib, show_mib
 
 TEMPLATES = ("drbd", "plain", "diskless")
-HYPERVISORS = ("kvm",)
-NIC_MODELS = ("virtio", "e1000", "rtl8139")
+HYPERVISORS = tuple(hypervisors.names())
 
 #: LVM allows 127 characters for a volume's name; ours add "-disk99-meta".
 NAME_LIMIT = 110
-_LABEL = re.compile(r"^(?!-)[a-z0-9-]{1,63}(?<!-)$")
-_MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
-_BRIDGE = re.compile(r"^[A-Za-z0-9_.-]{1,15}$")
-_TAG = re.compile(r"^[A-Za-z0-9_.+:@-]{1,128}$")
-_MACHINE = re.compile(r"^[a-z0-9][a-z0-9.+-]*$")
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_TAG = re.compile(r"[A-Za-z0-9_.+:@-]{1,128}")
+_MACHINE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_TEMPLATE = re.compile(r"[A-Za-z0-9_./-]{1,255}")
 
 #: The variables an instance is declared by, with their defaults. None means: not given.
 VARIABLES = {
@@ -40,7 +41,9 @@ VARIABLES = {
     "gantry_kernel": None,
     "gantry_initrd": None,
     "gantry_kernel_args": "",
-    "gantry_machine": "pc",
+    "gantry_machine": None,
+    "gantry_hvparams": None,
+    "gantry_domain_template": None,
     "gantry_tags": [],
     "gantry_start": True,
 }
@@ -54,7 +57,7 @@ def refuse(name, what, found, expected, code, mend=None):
 def check_name(name):
     """Refuse a name that is no host name (RFC 1123) or too long for its volumes' names."""
     text = str(name)
-    if len(text) > NAME_LIMIT or not all(_LABEL.match(label) for label in text.split(".")):
+    if len(text) > NAME_LIMIT or not all(_LABEL.fullmatch(label) for label in text.split(".")):
         raise GantryError(
             "%r is no host name" % text, expected="letters a-z, digits and '-' in parts joined by '.', at most %d"
             " characters" % NAME_LIMIT, mend="name the instance like web1.example.com", code="bad_name",
@@ -99,7 +102,7 @@ def _list(value):
 def _path(name, variable, value):
     if value is None or value == "":
         return None
-    if not str(value).startswith("/"):
+    if not str(value).startswith("/") or not printable(str(value)):
         refuse(name, "%s must be an absolute path on the node" % variable, repr(value), "a path such as /srv/images/a.raw",
                "bad_path")
     return str(value)
@@ -124,25 +127,50 @@ def _disks(name, template, value):
     return disks
 
 
-def _nics(name, value):
-    nics = []
-    for index, item in enumerate(_list(value)):
-        settings = item if isinstance(item, dict) else {"bridge": item}
-        unknown = set(settings) - {"bridge", "mac", "model"}
-        if unknown:
-            refuse(name, "NIC %d has unknown settings" % index, ", ".join(sorted(unknown)), "bridge, mac, model", "bad_nic")
-        bridge = settings.get("bridge")
-        if not bridge or not _BRIDGE.match(str(bridge)):
-            refuse(name, "NIC %d has no usable bridge" % index, repr(bridge), "the name of a bridge, such as br0", "bad_nic")
-        mac = settings.get("mac")
-        if mac is not None:
-            mac = str(mac).lower()
-            if not _MAC.match(mac) or int(mac[:2], 16) & 1:
-                refuse(name, "NIC %d has no usable MAC address" % index, repr(mac), "a unicast address like 52:54:00:12:34:56",
-                       "bad_nic")
-        model = _choice(name, "NIC model", settings.get("model", "virtio"), NIC_MODELS, "bad_nic")
-        nics.append({"index": index, "bridge": str(bridge), "mac": mac, "model": model})
-    return nics
+def _check_disks(name, hypervisor, disks):
+    """Refuse more disks than the hypervisor takes, or fewer than it needs."""
+    backend = hypervisors.backend(hypervisor)
+    if not backend.least_disks <= len(disks) <= backend.most_disks:
+        refuse(name, "%d disks with hypervisor %s" % (len(disks), hypervisor), "%d disks" % len(disks),
+               "%d" % backend.most_disks if backend.least_disks == backend.most_disks else "%d at most" % backend.most_disks, "bad_disk")
+
+
+def _machine(name, hypervisor, value):
+    """The machine type that is asked for; None where the hypervisor has none to choose."""
+    if not hypervisors.backend(hypervisor).versioned_machines:
+        if value is not None:
+            refuse(name, "hypervisor %s has no machine types to choose from" % hypervisor, repr(value), "no gantry_machine", "bad_machine")
+        return None
+    machine = "pc" if value is None else str(value)
+    if not _MACHINE.fullmatch(machine):
+        refuse(name, "gantry_machine is no machine type", repr(machine), "pc, q35 or a versioned type", "bad_machine")
+    return machine
+
+
+def _parameters(name, hypervisor, given):
+    """The instance's own hypervisor parameters. What an older variable says as well must be the same."""
+    own = hvparams.check(hypervisor, given["gantry_hvparams"], "Instance %s" % name)
+    known = hypervisors.backend(hypervisor).parameters
+    short = {}
+    for key, parameter in hvparams.SHORT:
+        variable, value = "gantry_" + key, given["gantry_" + key]
+        value = _text(name, variable, value) if key == "kernel_args" else _path(name, variable, value)
+        short[key] = value
+        if not value:
+            continue
+        if parameter not in known:
+            refuse(name, "%s means nothing to hypervisor %s" % (variable, hypervisor), repr(value), "no %s" % variable, "bad_boot")
+        if own.get(parameter, value) != value:
+            refuse(name, "%s and the parameter %s differ" % (variable, parameter), "%r and %r" % (value, own[parameter]), "one of both",
+                   "bad_boot")
+    return own, short
+
+
+def _text(name, variable, value):
+    text = str(value)
+    if not printable(text):
+        refuse(name, "%s is no line of text" % variable, repr(text), "printable characters", "bad_boot")
+    return text
 
 
 def _nodes(name, template, primary, secondary):
@@ -160,7 +188,7 @@ def parse(name, variables):
 
     :param variables: the ``gantry_*`` variables of the host; others are ignored.
     :returns: dict with name, memory_mib, vcpus, hypervisor, disk_template, disks, nics, primary, secondary, image,
-        iso, kernel, initrd, kernel_args, machine, tags, start.
+        iso, kernel, initrd, kernel_args, machine, hvparams (the instance's own), domain_template, tags, start.
     :raises GantryError: the first setting that cannot be used.
     """
     name = check_name(name)
@@ -171,36 +199,40 @@ def parse(name, variables):
     primary = given["gantry_primary"] or None
     secondary = given["gantry_secondary"] or None
     _nodes(name, template, primary, secondary)
-    machine = str(given["gantry_machine"])
-    if not _MACHINE.match(machine):
-        refuse(name, "gantry_machine is no machine type", repr(machine), "pc, q35 or a versioned type", "bad_machine")
-    kernel = _path(name, "gantry_kernel", given["gantry_kernel"])
-    initrd = _path(name, "gantry_initrd", given["gantry_initrd"])
-    if initrd and not kernel:
-        refuse(name, "gantry_initrd without gantry_kernel", initrd, "both", "bad_boot")
+    hypervisor = _choice(name, "gantry_hypervisor", given["gantry_hypervisor"], HYPERVISORS, "unknown_hypervisor")
+    own, short = _parameters(name, hypervisor, given)
+    if short["initrd"] and not short["kernel"] and not own.get("kernel_path"):
+        refuse(name, "gantry_initrd without gantry_kernel", short["initrd"], "both", "bad_boot")
+    disks = _disks(name, template, given["gantry_disks"])
+    _check_disks(name, hypervisor, disks)
+    own_template = given["gantry_domain_template"]
+    if own_template is not None and (not _TEMPLATE.fullmatch(str(own_template)) or ".." in str(own_template)):
+        refuse(name, "gantry_domain_template is no template's name", repr(own_template), "a file such as my_domain.xml.j2", "bad_template")
     image = _path(name, "gantry_image", given["gantry_image"])
     if image and template == "diskless":
         refuse(name, "an image needs a disk to be written to", image, "a disk template with disks", "bad_disk")
     tags = [str(tag) for tag in _list(given["gantry_tags"])]
     for tag in tags:
-        if not _TAG.match(tag):
+        if not _TAG.fullmatch(tag):
             refuse(name, "unusable tag", repr(tag), "letters, digits and _.+:@-", "bad_tag")
     return {
         "name": name,
         "memory_mib": parse_mib(given["gantry_memory"], "gantry_memory of instance %s" % name),
         "vcpus": _number(name, "gantry_vcpus", given["gantry_vcpus"], 1),
-        "hypervisor": _choice(name, "gantry_hypervisor", given["gantry_hypervisor"], HYPERVISORS, "unknown_hypervisor"),
+        "hypervisor": hypervisor,
         "disk_template": template,
-        "disks": _disks(name, template, given["gantry_disks"]),
-        "nics": _nics(name, given["gantry_nics"]),
+        "disks": disks,
+        "nics": nic_spec.parse(name, hypervisor, _list(given["gantry_nics"])),
         "primary": primary,
         "secondary": secondary,
         "image": image,
-        "iso": _path(name, "gantry_iso", given["gantry_iso"]),
-        "kernel": kernel,
-        "initrd": initrd,
-        "kernel_args": str(given["gantry_kernel_args"]),
-        "machine": machine,
+        "iso": short["iso"],
+        "kernel": short["kernel"],
+        "initrd": short["initrd"],
+        "kernel_args": short["kernel_args"],
+        "machine": _machine(name, hypervisor, given["gantry_machine"]),
+        "hvparams": own,
+        "domain_template": str(own_template) if own_template else None,
         "tags": sorted(set(tags)),
         "start": _truth(name, "gantry_start", given["gantry_start"]),
     }
@@ -216,14 +248,24 @@ def differences(spec, record):
         if spec[key] != record.get(key):
             shown = [show_mib(x) if key == "memory_mib" else repr(x) for x in (spec[key], record.get(key))]
             found.append("%s is declared as %s and is %s" % (key, shown[0], shown[1]))
+    own, there = spec["hvparams"], record.get("hvparams") or {}
+    for key in sorted(set(own) | set(there)):
+        if own.get(key) != there.get(key):
+            found.append("hypervisor parameter %s is declared as %r and is %r" % (key, own.get(key), there.get(key)))
     wanted = [disk["size_mib"] for disk in spec["disks"]]
-    real = [disk["size_mib"] for disk in record.get("disks", [])]
+    real = [disk["size_mib"] for disk in record.get("disks", []) if not disk.get("purpose")]
     if wanted != real:
         found.append("disks are declared as %s MiB and are %s MiB" % (wanted, real))
-    wanted = [nic["bridge"] for nic in spec["nics"]]
-    real = [nic["bridge"] for nic in record.get("nics", [])]
+    wanted = [_network(nic) for nic in spec["nics"]]
+    real = [_network(nic) for nic in record.get("nics", [])]
     if wanted != real:
         found.append("NICs are declared on bridges %s and are on %s" % (wanted, real))
     if spec["tags"] != record.get("tags", []):
         found.append("tags are declared as %s and are %s" % (spec["tags"], record.get("tags", [])))
     return found
+
+
+def _network(nic):
+    """What a card is connected to, in words."""
+    words = [] if nic.get("mode", nic_spec.BRIDGED) == nic_spec.BRIDGED else [nic["mode"]]
+    return " ".join(words + [str(nic[key]) for key in ("bridge", "vlan", "ip") if nic.get(key)])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from ansible_collections.gantry.cluster.plugins.plugin_utils import suitability
+
 #: Extent size assumed when a node did not say, MiB.
 EXTENT_MIB = 4
 
@@ -105,15 +107,8 @@ def refusals(request, node, role):
 
 def unsuited(record, node):
     """What a node lacks to run an instance, beside space: sentences."""
-    info, reasons = node["info"], []
-    libvirt = info.get("libvirt") or {}
-    if libvirt.get("machine_list") and record["machine"] not in libvirt["machine_list"]:
-        reasons.append("its QEMU has no machine type %s" % record["machine"])
-    if record["domain_type"] not in (libvirt.get("domain_types") or []):
-        reasons.append("no domain type %s" % record["domain_type"])
-    for nic in record["nics"]:
-        if nic["bridge"] not in (info.get("bridges") or []):
-            reasons.append("no bridge %s" % nic["bridge"])
+    info = node["info"]
+    reasons = [lack["what"] for lack in suitability.lacks(record, suitability.facts(info))]
     if record["disk_template"] == "drbd" and not (info.get("drbd") or {}).get("ok"):
         reasons.append("no usable DRBD")
     return reasons

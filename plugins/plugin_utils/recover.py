@@ -14,7 +14,7 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
 
 #: Parts of a record that change with every verb, so that two nodes may differ in them.
-MOVING = ("primary", "secondary", "admin_state", "status", "generation", "pending")
+MOVING = ("primary", "secondary", "admin_state", "status", "generation", "pending", "hvparams_effective")
 
 #: What a record must have to be one.
 NEEDED = {"name": str, "uuid": str, "primary": str, "disk_template": str, "disks": list, "nics": list}

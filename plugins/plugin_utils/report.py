@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
+from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams
 from ansible_collections.gantry.cluster.plugins.plugin_utils.units import show_mib
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.view import view
 
@@ -54,10 +56,22 @@ def _disk_words(picture):
     return ", ".join(words) or "none"
 
 
-def instances(records, observations, locks, names=None):
+def _hypervisor(record, settings):
+    """The hypervisor, its parameters with their origin, and why the guest cannot move live."""
+    whole = dict({"hypervisor": "kvm"}, **record)
+    if whole["hypervisor"] not in hypervisors.BACKENDS:
+        return {"hypervisor": whole["hypervisor"], "hvparams": {}, "bound_to_node": []}
+    values = hvparams.resolve(whole, settings)
+    backend = hypervisors.backend(whole["hypervisor"])
+    return {"hypervisor": backend.name, "hvparams": values,
+            "bound_to_node": backend.bound_to_node({key: one["value"] for key, one in values.items()})}
+
+
+def instances(records, observations, locks, names=None, settings=None):
     """What is the case with each instance: a list of plain dicts, by name.
 
     :param names: only these; None means all. Names without a record are listed as ``declared``.
+    :param settings: the cluster's settings, which hypervisor parameters are inherited from.
     """
     seen = {observation["node"]: observation for observation in observations}
     found = []
@@ -76,6 +90,7 @@ def instances(records, observations, locks, names=None):
             "disk_mib": sum(disk["size_mib"] for disk in record["disks"]),
             "disks": [{key: disk[key] for key in ("index", "name", "verdict", "detail", "sync_percent")} for disk in picture["disks"]],
             "redundancy": picture["worst"], "windows_open": picture["windows"], "generation": record["generation"],
+            **_hypervisor(record, settings or {}),
             "machine": record["machine"], "nics": record["nics"], "tags": record["tags"], "uuid": record["uuid"],
             "interrupted": (record.get("pending") or {}).get("verb"), "locked_by": (locks.get(name) or {}).get("verb"),
             "_words": _disk_words(picture),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hypervisors, found by name. A new one is a file beside kvm.py and its two lines here.
+"""Hypervisors, found by name. A new one is a file beside kvm.py, its line here and its domain template.
 
 The imports stand here in full because Ansible sends to a node what it finds imported, nothing else.
 """
@@ -9,11 +9,9 @@ The imports stand here in full because Ansible sends to a node what it finds imp
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import kvm
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import fake, kvm, lxc, xen
 
-BACKENDS = {
-    "kvm": kvm.Kvm,
-}
+BACKENDS = {kind.name: kind for kind in (kvm.Kvm, xen.XenPv, xen.XenPvh, xen.XenHvm, lxc.Lxc, fake.Fake)}
 
 
 def names():
@@ -32,3 +30,15 @@ def backend(name):
             code="unknown_hypervisor",
         )
     return BACKENDS[name]()
+
+
+def drivers(wanted):
+    """The different libvirt drivers that some hypervisors need: one hypervisor for each, in their order.
+
+    The three kinds of Xen guest are one driver's.
+    """
+    found = {}
+    for name in wanted:
+        one = backend(name)
+        found.setdefault(one.uri, one)
+    return list(found.values())

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a hypervisor has to tell: where its libvirt driver is, what it can run, which flags its calls take."""
+"""What a hypervisor has to tell: where its libvirt driver is, what it can run, its parameters, the flags its calls take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ansible_collections.gantry.cluster.plugins.module_utils.errors import Gantr
 
 
 class Hypervisor:
-    """One libvirt driver. Flags are numbers, 0 where the driver knows none."""
+    """One libvirt driver. Flags are numbers, 0 where the driver knows none.
+
+    The controller asks the same class for the parameters; nothing here needs libvirt but the ``binding`` that is handed in.
+    """
 
     #: Ganeti's word for it, as in the record's ``hypervisor``.
     name = ""
@@ -19,11 +22,67 @@ class Hypervisor:
     #: The local daemon.
     uri = ""
 
-    #: The domain types (``<domain type=...>``) of this hypervisor.
+    #: The domain types (``<domain type=...>``) of this hypervisor, the best first.
     domain_types = ()
 
-    #: Whether a running guest can move.
+    #: Whether a running guest can move, and why not.
     live_migration = False
+    why_no_migration = ""
+
+    #: What libvirt's driver lets a migration be told: ``downtime``, ``bandwidth``, ``listen_address``, ``auto_converge``.
+    migration_options = ()
+
+    #: What follows "qemu" in libvirt's URI of another node's daemon: the driver's name.
+    scheme = ""
+
+    #: The parameters by name: :class:`parameters.Parameter`.
+    parameters = {}
+
+    #: How a network card may be connected: bridged, openvswitch, routed; ``vlan`` for a tag on a Linux bridge.
+    nic_modes = ("bridged",)
+    #: Whether a card can carry several VLANs.
+    nic_trunks = True
+    #: Models of network cards; none where there is one kind only. The model of each nic_type.
+    nic_models = ()
+    nic_types = {}
+
+    #: Machine types: True where QEMU's versioned ones are pinned, else the one there is (None: no such notion).
+    versioned_machines = False
+    machine = None
+
+    #: Most disks a guest can have; least it needs.
+    most_disks = 16
+    least_disks = 0
+
+    def open(self, binding):
+        """A connection to the local daemon."""
+        return binding.open(self.uri)
+
+    def remote_uri(self, user, address):
+        """libvirt's URI of another node's daemon: SSH with a key that may do nothing but this."""
+        return ("%s+ssh://%s@%s/system?keyfile=/etc/gantry/migration/id_ed25519"
+                "&known_hosts=/etc/gantry/migration/known_hosts&proxy=native&no_tty=1") % (
+                    self.scheme, user, "[%s]" % address if ":" in address else address)
+
+    def defaults(self):
+        """The parameters' values where no level says anything."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
+    def nic_model(self, values):
+        """The model of a card that was given none."""
+        return self.nic_types.get(values.get("nic_type"))
+
+    def conflicts(self, values, instance):
+        """Parameters that do not go together, as sentences.
+
+        :param values: the effective value of each parameter.
+        :param instance: ``memory_mib``, ``vcpus``, ``machine``, ``disk_template``, ``disks`` and ``nics``.
+        """
+        return []
+
+    def bound_to_node(self, values):
+        """Why a running guest with these parameters cannot move, as sentences; empty when it can."""
+        return [] if self.live_migration else [self.why_no_migration]
 
     def define_flags(self, binding):
         """Flags of ``defineXMLFlags``: the XML is checked against libvirt's schema."""
@@ -46,9 +105,13 @@ class Hypervisor:
         :raises GantryError: this hypervisor cannot migrate.
         """
         raise GantryError(
-            "Instances of hypervisor %s cannot be migrated live" % self.name,
-            mend="stop the instance and use instance_failover", code="no_live_migration",
+            "Instances of hypervisor %s cannot be migrated live" % self.name, found=self.why_no_migration,
+            mend="move it with instance_failover, which stops it here and starts it there", code="no_live_migration",
         )
+
+    def abilities(self, connection, architecture):
+        """What the node's driver can run: ``domain_types``, ``machines``, ``machine_list`` and ``cpu_models``."""
+        return dict(self.parse_capabilities(connection.getCapabilities(), architecture), cpu_models=[])
 
     def parse_capabilities(self, text, architecture):
         """What libvirt's capabilities say about guests of an architecture.

@@ -103,7 +103,7 @@ def _pictures(executor, params):
                 expected="the index of a disk, and a dictionary with the path of the image", code="bad_options")
         picture = images.inspect(executor, wanted["path"], wanted.get("format"))
         images.refuse_too_large(picture, disk)
-        pictures[disk["index"]] = picture
+        pictures[disk["index"]] = dict(picture, place=wanted.get("place") or "start")
     return pictures
 
 

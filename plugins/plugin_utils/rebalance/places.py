@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
-from ansible_collections.gantry.cluster.plugins.plugin_utils import node_space
+from ansible_collections.gantry.cluster.plugins.plugin_utils import node_space, suitability
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_plan.pool import interrupted
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
 
@@ -54,6 +54,9 @@ def _stuck(record, nodes, pool):
     if nodes[record["primary"]].get("offline"):
         return "its primary %s is marked offline: node_failover starts it elsewhere" % record["primary"]
     picture = pool.picture(record)
+    bound = suitability.bound_to_node(record) if picture["alive"] else []
+    if bound:
+        return "it cannot migrate live: %s" % "; ".join(bound)
     if picture["owner"] not in (None, record["primary"]) or picture["waiting"] or len(picture["alive"]) > 1:
         return "it is not where it should be: run instance_repair"
     lone = bool(nodes.get(record["secondary"], {}).get("offline"))

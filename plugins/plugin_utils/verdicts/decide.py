@@ -9,6 +9,7 @@ raises :class:`GantryError` when the verb must not go on. Nothing here has been 
 
 from __future__ import annotations
 
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import disks, guards, repair
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
 
@@ -27,6 +28,7 @@ def migrate(record, picture, params):
         guards.target(record, picture, record["primary"], params.get("target"))
         guards.refuse(record, "cannot migrate", "disk template %s" % record["disk_template"], "drbd",
                       "only mirrored instances migrate", "not_mirrored")
+    _refuse_restart_only(record, picture, params)
     guards.need_libvirt(record, picture, nodes)
     if picture["waiting"] or len(picture["alive"]) > 1:
         return _go_on(nodes, picture, params)
@@ -51,7 +53,18 @@ def migrate(record, picture, params):
     guards.need_redundant(record, picture)
     guards.need_room(record, picture, target)
     guards.need_hardware(record, picture, target)
+    guards.need_mobile(record, picture, owner, target)
     return {"do": "migrate", "source": owner, "target": target, "why": "from %s to %s" % (owner, target)}
+
+
+def _refuse_restart_only(record, picture, params):
+    """A hypervisor without live migration; an instance that is where it is wanted is left alone all the same."""
+    backend = hypervisors.backend(record.get("hypervisor", "kvm"))
+    if backend.live_migration or (params.get("target") and params["target"] == picture["owner"]):
+        return
+    guards.refuse(
+        record, "cannot migrate live", "hypervisor %s: %s" % (backend.name, backend.why_no_migration), "a hypervisor with live migration",
+        "instance_failover moves it: it is stopped here and started there, which takes as long as a restart", "no_live_migration")
 
 
 def _go_on(nodes, picture, params):

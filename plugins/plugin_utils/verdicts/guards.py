@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.plugin_utils import suitability
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
 
 #: Nothing is left to do.
@@ -71,17 +72,17 @@ def need_room(record, picture, target):
 
 
 def need_hardware(record, picture, target):
-    node = picture["nodes"][target]
-    if node["machines"] and record["machine"] not in node["machines"]:
-        refuse(record, "cannot run on node %s" % target, "its QEMU has no machine type %s" % record["machine"],
-               "the machine type the instance is pinned to", "upgrade QEMU on %s" % target, "no_machine_type")
-    if record["domain_type"] not in node["domain_types"]:
-        refuse(record, "cannot run on node %s" % target, "domain types %s" % ", ".join(node["domain_types"]),
-               record["domain_type"], "enable hardware virtualisation on %s" % target, "no_domain_type")
-    for nic in record["nics"]:
-        if nic["bridge"] not in (node["bridges"] or []):
-            refuse(record, "cannot run on node %s" % target, "no bridge %s" % nic["bridge"], "the bridge of NIC %d" % nic["index"],
-                   "create the bridge on %s" % target, "no_bridge")
+    """The target can run it: hypervisor, machine type, processor, network, devices."""
+    for lack in suitability.lacks(record, picture["nodes"][target])[:1]:
+        refuse(record, "cannot run on node %s" % target, lack["what"], lack["expected"], "on %s: %s" % (target, lack["mend"]), lack["code"])
+
+
+def need_mobile(record, picture, source, target):
+    """The running guest can go there: its hypervisor, its devices, the versions and the processors of both nodes."""
+    found = suitability.migration_obstacles(record, picture["nodes"][source], picture["nodes"][target])
+    for obstacle in found[:1]:
+        refuse(record, "cannot migrate live from %s to %s" % (source, target), obstacle["what"], obstacle["expected"], obstacle["mend"],
+               obstacle["code"])
 
 
 def target(record, picture, source, wanted):

@@ -9,6 +9,8 @@ returned. A node that did not answer is unknown, never dead.
 
 from __future__ import annotations
 
+from ansible_collections.gantry.cluster.plugins.plugin_utils import suitability
+
 #: The one domain state in which there is nothing of a guest but its definition; every other one, even a crashed or an
 #: unknown one, is a process that may hold the disks open.
 OFF = "shutoff"
@@ -56,9 +58,7 @@ def node_view(record, observation):
             if any(volume["name"] in (disk["name"], disk["name"] + "-meta") for disk in record["disks"])
         ),
         "memory_free_mib": info.get("memory_free_mib"),
-        "machines": libvirt.get("machine_list") or [],
-        "domain_types": libvirt.get("domain_types") or [],
-        "bridges": info.get("bridges"),
+        **suitability.facts(info),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper
+from ansible_collections.gantry.cluster.plugins.plugin_utils.nic_spec import ROUTED
 
 #: Seconds a clock may be off: Ganeti's limit, and one that shows that nothing keeps the clock.
 CLOCK_LIMIT = 150
@@ -163,16 +164,16 @@ def _trust(case, name, node, info):
 
 
 def _bridges(case):
-    """The bridges that the instances of each node are connected to."""
+    """The bridges and switches that the instances of each node are connected to."""
     for name, facts in case.facts.items():
-        if not facts.told("bridges"):
+        if not facts.told("bridges", "ovs_bridges"):
             continue
         needed = {}
         for instance, record in case.instances.items():
             if name in case.node_names(record):
-                for bridge in {nic["bridge"] for nic in record["nics"] if nic["bridge"]}:
+                for bridge in {nic["bridge"] for nic in record["nics"] if nic["bridge"] and nic["mode"] != ROUTED}:
                     needed.setdefault(bridge, []).append(instance)
-        for bridge in sorted(set(needed) - set(facts.info["bridges"])):
+        for bridge in sorted(set(needed) - set(facts.info["bridges"]) - set(facts.info["ovs_bridges"])):
             case.add("NODE_BRIDGE", name, "no bridge %s, which %s needs; there is %s" % (
                 bridge, ", ".join(needed[bridge]), ", ".join(facts.info["bridges"]) or "none"), bridge)
 

@@ -121,12 +121,12 @@ INFO = Group({
                       needed=("vg", "name", "size_mib", "tags"))],
     "lvm_filter": Group({"global_filter": ["text"], "rejects_drbd": "bool", "scan_lvs": "bool"}, needed=("rejects_drbd", "scan_lvs")),
     "records": {"*": Group({"generation": "int", "record": "any", "error": "text"})},
-    "addresses": ["text"], "bridges": ["text"], "autostart_services": {"*": "bool"}, "shutdown_service": "bool",
+    "addresses": ["text"], "bridges": ["text"], "ovs_bridges": ["text"], "autostart_services": {"*": "bool"}, "shutdown_service": "bool",
     "migration": Group({"public_key": "text", "trusted_keys": ["text"]}),
 }, needed=(
     "hostname", "time", "kernel", "architecture", "memory_total_mib", "memory_free_mib", "libvirt", "domains", "drbd",
     "drbd_resources", "resource_files", "resource_bindings", "lvm", "volume_groups", "volumes", "lvm_filter", "records",
-    "addresses", "bridges", "autostart_services", "shutdown_service", "migration",
+    "addresses", "bridges", "ovs_bridges", "autostart_services", "shutdown_service", "migration",
 ))
 
 OBSERVATION = Group({
@@ -142,7 +142,7 @@ INSTANCE = Group({
     "name": "text", "uuid": "text", "generation": "int", "status": "text", "admin_state": "text", "disk_template": "text",
     "hypervisor": "text", "machine": "text", "domain_type": "text", "primary": "text", "secondary": "text",
     "memory_mib": "number", "vcpus": "int",
-    "nics": [Group({"index": "int", "mac": "text", "bridge": "text"}, needed=("index",))],
+    "nics": [Group({"index": "int", "mac": "text", "bridge": "text", "mode": "text"}, needed=("index",))],
     "disks": [Group({
         "index": "int", "name": "text", "template": "text", "size_mib": "number", "vg": "text", "port": "int",
         "nodes": {"*": Group({"hostname": "text", "address": "text", "minor": "int"})},

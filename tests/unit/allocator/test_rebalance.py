@@ -228,3 +228,11 @@ def test_capacity_counts_what_fits():
     assert room.capacity(SETTINGS, nodes, records, seen, spec, limit=2)["standard"]["count"] == 2
     with pytest.raises(GantryError):
         room.capacity(SETTINGS, nodes, records, seen, template="rbd")
+
+
+def test_what_cannot_move_while_it_runs_is_left_out():
+    """A plan counts on each of its moves, so a container that would refuse must not be in it."""
+    container = {"hypervisor": "lxc", "domain_type": "lxc", "machine": None}
+    plan, places = balanced([record("web%d" % number, "node1", "node2", **(container if number else {})) for number in range(6)])
+    assert all(move["name"] == "web0" for move in plan["moves"])
+    assert [places["web%d" % number] for number in range(1, 6)] == [["node1", "node2"]] * 5

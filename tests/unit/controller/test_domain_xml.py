@@ -32,7 +32,7 @@ def make_record(**more):
 
 def rendered(**more):
     """The template's answer as a tree."""
-    return ElementTree.fromstring(render(make_record(**more), TEMPLATE.read_text(encoding="utf-8")))
+    return ElementTree.fromstring(render(make_record(**more), TEMPLATE.read_text(encoding="utf-8"), folders=[TEMPLATE.parent]))
 
 
 def test_disks_and_nics():
@@ -52,8 +52,8 @@ def test_kernel_boot_and_iso():
 @pytest.mark.parametrize("field", ["kernel", "initrd", "kernel_args", "iso", "machine"])
 def test_no_value_adds_elements(field):
     evil = "/x'/><qemu:commandline/><a b='"
-    plain = rendered(kernel="/k", initrd="/i", iso="/y")
-    tree = rendered(**dict({"kernel": "/k", "initrd": "/i", "iso": "/y"}, **{field: evil}))
+    plain = rendered(kernel="/k", initrd="/i", iso="/y", kernel_args="x")
+    tree = rendered(**dict({"kernel": "/k", "initrd": "/i", "iso": "/y", "kernel_args": "x"}, **{field: evil}))
     assert [node.tag for node in tree.iter()] == [node.tag for node in plain.iter()]
 
 

@@ -52,6 +52,21 @@ BAD = [
     ("web1", {"gantry_tags": ["a b"]}, "bad_tag"),
     ("web1", {"gantry_machine": "pc' evil"}, "bad_machine"),
     ("web1", {"gantry_start": "perhaps"}, "bad_boolean"),
+    ("web1\n", {}, "bad_name"),
+    ("web1", {"gantry_tags": ["a\n"]}, "bad_tag"),
+    ("web1", {"gantry_machine": "pc\n"}, "bad_machine"),
+    ("web1", {"gantry_kernel": "/boot/a\nb"}, "bad_path"),
+    ("web1", {"gantry_kernel_args": "a\x00b"}, "bad_boot"),
+    ("web1", {"gantry_hvparams": {"acpy": True}}, "unknown_hvparam"),
+    ("web1", {"gantry_hvparams": "vga"}, "bad_hvparam"),
+    ("web1", {"gantry_hvparams": {"vnc_bind_address": "0.0.0.0"}}, "bad_hvparam"),
+    ("web1", {"gantry_kernel": "/a", "gantry_hvparams": {"kernel_path": "/b"}}, "bad_boot"),
+    ("web1", {"gantry_domain_template": "../../etc/passwd"}, "bad_template"),
+    ("web1", {"gantry_disks": ["1GiB"] * 17}, "bad_disk"),
+    ("web1", {"gantry_hypervisor": "lxc", "gantry_disks": ["1GiB", "1GiB"]}, "bad_disk"),
+    ("web1", {"gantry_hypervisor": "lxc", "gantry_disk_template": "diskless", "gantry_disks": []}, "bad_disk"),
+    ("web1", {"gantry_hypervisor": "lxc", "gantry_kernel": "/boot/k"}, "bad_boot"),
+    ("web1", {"gantry_hypervisor": "lxc", "gantry_machine": "q35"}, "bad_machine"),
 ]
 
 
@@ -195,3 +210,67 @@ def test_the_machine_is_the_newest_that_all_nodes_have():
     assert choose_machine("web1", "pc", [old, new]) == "pc-i440fx-7.2"
     assert choose_machine("web1", "pc-i440fx-6.2", [old, new]) == "pc-i440fx-6.2"
     assert code(choose_machine, "web1", "pc-i440fx-10.0", [old, new]) == "no_machine_type"
+
+
+def with_settings(settings, variables=(), nodes=None, observations=None):
+    """Plan one instance in a cluster with settings."""
+    spec = parse("web1", dict(GOOD, **dict(variables)))
+    seen = observations or [observe(node) for node in NODES]
+    return plan([spec], {}, nodes or NODES, seen, settings)["web1"]["record"]
+
+
+FIRMWARE = {path: {"ok": True, "virtual_size_mib": 1} for path in ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")}
+
+
+def test_the_variables_of_uefi_lie_on_a_mirrored_disk_of_their_own():
+    """So they are where the guest is, after a migration as after a failover."""
+    seen = [observe(node, paths=FIRMWARE) for node in NODES]
+    record = with_settings({}, {"gantry_hvparams": {"firmware": "efi"}}, observations=seen)
+    assert [(disk["size_mib"], disk.get("purpose"), disk["template"]) for disk in record["disks"]] == [
+        (1024, None, "drbd"), (4, "nvram", "drbd")]
+    assert record["hvparams_settled"]["firmware"] == "efi"
+    assert differences(parse("web1", dict(GOOD, gantry_hvparams={"firmware": "efi"})), record) == []
+    # the cluster says so
+    record = with_settings({"hvparams": {"kvm": {"firmware": "efi"}}}, observations=seen)
+    assert record["disks"][-1]["purpose"] == "nvram" and record["hvparams"] == {}
+
+
+def test_uefi_is_refused_where_it_cannot_work():
+    wants = {"gantry_hvparams": {"firmware": "efi"}}
+    assert code(with_settings, {}, wants) == "unreadable_image"
+    large = {"gantry": {"size_mib": 8192, "free_mib": 4096, "extent_mib": 32}}
+    seen = [observe(node, paths=FIRMWARE, volume_groups=large) for node in NODES]
+    assert code(with_settings, {}, wants, None, seen) == "large_extents"
+    assert code(with_settings, {}, {"gantry_hvparams": {"tpm": "2.0"}}) == "bad_hvparam"
+
+
+def test_parameters_are_inherited_and_the_settled_ones_stay():
+    settings = {"hvparams": {"kvm": {"vga": "cirrus", "nic_type": "e1000"}},
+                "groups": {"default": {"hvparams": {"kvm": {"vga": "virtio"}}}}}
+    record = with_settings(settings, {"gantry_nics": ["br0"], "gantry_hvparams": "rng=yes"})
+    assert record["hvparams"] == {"rng": True}
+    assert [record["hvparams_effective"][key] for key in ("vga", "rng", "nic_type")] == ["virtio", True, "e1000"]
+    assert record["nics"][0]["model"] == "e1000"
+
+
+def test_the_cluster_s_baseline_is_pinned():
+    def seen(node, models):
+        info = observe(node)
+        info["node_info"]["libvirt"].update(domain_types=["kvm", "qemu"], cpu_models=models)
+        return info
+    nodes = [seen("node1", ["Haswell", "Nehalem"]), seen("node2", ["Haswell", "Nehalem"]), seen("node3", ["Nehalem"])]
+    named = {"gantry_primary": "node1", "gantry_secondary": "node2"}
+    assert with_settings({}, named, observations=nodes)["cpu_model"] == "Nehalem"
+    assert with_settings({}, named)["cpu_model"] is None, "in emulation it is QEMU's own"
+    assert code(with_settings, {}, dict(named, gantry_hvparams={"cpu_type": "EPYC"}), None, nodes) == "no_cpu_model"
+
+
+def test_a_container_goes_where_containers_run():
+    def seen(node):
+        info = observe(node)
+        info["node_info"]["libvirt"].update(domain_types=["lxc"], machine_list=[], machines={})
+        return info
+    nodes = {name: dict(node, hypervisors=["lxc"]) for name, node in NODES.items()}
+    record = with_settings({}, {"gantry_hypervisor": "lxc", "gantry_nics": ["br0"]}, nodes, [seen(node) for node in NODES])
+    assert (record["domain_type"], record["machine"], record["nics"][0]["model"]) == ("lxc", None, None)
+    assert code(with_settings, {}, {"gantry_hypervisor": "lxc"}) == "no_space", "no node runs it"

@@ -125,3 +125,17 @@ def test_a_write_that_fails(qcow2, tmp_path):
     with pytest.raises(GantryError):
         image.write(executor, image.inspect(executor, qcow2), str(tmp_path / "none" / "device"))
     assert executor.timeout == 600
+
+
+def test_an_image_at_the_end(tmp_path):
+    """A guest's flash ends where its firmware begins."""
+    path, device = tmp_path / "vars.fd", tmp_path / "device"
+    path.write_bytes(DATA[:8192])
+    device.write_bytes(b"x" * (1 << 20))
+    seen = dict(image.inspect(Executor(), str(path), "raw"), place="end")
+    image.write(Executor(), seen, str(device))
+    assert device.read_bytes() == b"x" * ((1 << 20) - 8192) + DATA[:8192]
+    device.write_bytes(b"x" * 5000)
+    with pytest.raises(GantryError) as caught:
+        image.write(Executor(), seen, str(device))
+    assert caught.value.code == "bad_image"

@@ -45,6 +45,9 @@ class World:
         self.window = True
         self.connected = False
         self.role = "Primary"
+        self.versions = {node: {"hypervisor": 7002022, "libvirt": 9000000} for node in ("node1", "node2")}
+        self.xml = "<domain type='qemu'/>"
+        self.refused = None
 
     def migration(self, check_mode=False, **options):
         self.generation += 1
@@ -112,6 +115,9 @@ class Domain:
         if flags & libvirt.VIR_DOMAIN_AFFECT_LIVE:
             self.side["mark"] = text
 
+    def XMLDesc(self, flags):
+        return self.world.xml
+
     def jobStats(self, flags=0):
         return {"type": 2, "operation": 5} if self.side and self.side["job"] else {"type": 0}
 
@@ -170,6 +176,13 @@ class Side(migration.Side):
         super().__init__("test", world.uuid, "web1", 1, "node2")
         self.world = world
         self.node = node
+
+    def versions(self):
+        return self.world.versions[self.node]
+
+    def refused_processor(self, guest):
+        self.world.asked.append("processor")
+        return self.world.refused
 
     def domain(self):
         if self.world.sides[self.node] == "down":
@@ -394,3 +407,30 @@ def test_whatever_it_leaves_the_guest_never_runs_twice(world, source, target):
         assert (world.role, world.window) == ("Secondary", False)
     else:
         assert world.role == "Primary"
+
+
+@pytest.mark.parametrize(("node", "what", "number"), [("node2", "hypervisor", 7001099), ("node2", "libvirt", 8010000)])
+def test_an_older_target_is_refused(world, node, what, number):
+    world.versions[node] = dict(world.versions[node], **{what: number})
+    with pytest.raises(GantryError) as refused:
+        world.run()
+    assert refused.value.code == "older_version" and "instance_failover" in refused.value.mend
+    assert world.running() == ["node1"] and not world.executor.changed
+
+
+LIVE = """<domain type='%s'><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>
+<cpu mode='custom' match='exact'><model fallback='forbid'>Haswell</model><topology sockets='1' cores='1' threads='1'/></cpu></domain>"""
+
+
+def test_a_target_without_the_guest_s_processor_is_refused(world):
+    world.xml, world.refused = LIVE % "kvm", "unsupported features: avx2"
+    with pytest.raises(GantryError) as refused:
+        world.run()
+    assert refused.value.code == "cpu_incompatible" and "avx2" in refused.value.found
+    assert world.running() == ["node1"] and not world.executor.changed
+
+
+def test_in_emulation_there_is_no_processor_to_compare():
+    assert domain_definition.processor(LIVE % "qemu") is None
+    guest = domain_definition.processor(LIVE % "kvm")
+    assert guest["machine"] == "pc-q35-7.2" and "topology" not in guest["cpu"] and "Haswell" in guest["cpu"]

@@ -81,24 +81,6 @@ def test_backend_by_name():
     assert refused.value.code == "unknown_hypervisor"
 
 
-@pytest.mark.parametrize("name", hypervisor.names())
-def test_every_backend_keeps_the_contract(name):
-    backend = hypervisor.backend(name)
-    assert backend.name == name
-    assert "://" in backend.uri
-    assert backend.domain_types
-    assert backend.define_flags(libvirt) & libvirt.VIR_DOMAIN_DEFINE_VALIDATE
-    assert isinstance(backend.shutdown_flags(libvirt), int)
-    assert not backend.undefine_flags(libvirt, keep_firmware=True) & libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-    if backend.live_migration:
-        flags = backend.migrate_flags(libvirt)
-        assert flags & libvirt.VIR_MIGRATE_PAUSED, "or a lost answer lets the guest run twice"
-        assert flags & libvirt.VIR_MIGRATE_PEER2PEER and not flags & libvirt.VIR_MIGRATE_UNSAFE
-    else:
-        with pytest.raises(GantryError):
-            backend.migrate_flags(libvirt)
-
-
 LVM_CASES = [
     ("", "", [], False, False),
     ('global_filter = [ "r|^/dev/drbd|" ]', "", ["r|^/dev/drbd|"], True, False),
@@ -262,7 +244,7 @@ def test_domain_facts():
 
 
 def lines(*parts):
-    return "".join(json.dumps(part) + "\n" for part in parts)
+    return "".join(json.dumps(dict({"uri": "qemu:///system"}, **part)) + "\n" for part in parts)
 
 
 def test_merge_of_a_cut_off_answer():
@@ -271,32 +253,76 @@ def test_merge_of_a_cut_off_answer():
         {"name": "b", "uuid": "2", "state": "running"}, {"name": "a", "uuid": "1", "state": "running"},
         {"name": "c", "uuid": "3", "state": "shutoff"}]}
     job = {"jobs": {"1": None}}
-    daemon, domains = libvirt_facts.merge(lines(first, job) + '{"jobs": {"2": nu', "qemu:///system", 15)
+    daemon, domains = libvirt_facts.merge(lines(first, job) + '{"jobs": {"2": nu', ["qemu:///system"], 15)
     assert daemon["ok"] is True
     assert [(domain["name"], domain["job"]) for domain in domains] == [("a", None), ("b", {"type": "unknown"}), ("c", None)]
-    daemon, domains = libvirt_facts.merge(lines(first, job, {"jobs": {"2": None}}, {"complete": True}), "qemu:///system", 15)
+    daemon, domains = libvirt_facts.merge(lines(first, job, {"jobs": {"2": None}}, {"complete": True}), ["qemu:///system"], 15)
     assert [domain["job"] for domain in domains] == [None, None, None]
 
 
 def test_merge_of_nothing():
-    daemon, domains = libvirt_facts.merge("", "qemu:///system", 15)
+    daemon, domains = libvirt_facts.merge("", ["qemu:///system"], 15)
     assert (daemon["ok"], daemon["error"], domains) == (False, "libvirt gave no answer within 15 s", [])
 
 
 def test_reader():
-    daemon, domains = libvirt_facts.Reader(LibvirtTest(), "i686").finish()
+    daemon, domains = libvirt_facts.Reader([LibvirtTest()], "i686").finish()
     assert daemon["ok"] is True, daemon
     assert daemon["domain_types"] == ["test"]
     assert [(domain["name"], domain["state"], domain["job"], domain["generation"]) for domain in domains] == [
         ("test", "running", None, None)]
-    assert libvirt_facts.Reader(LibvirtTest(), "i686", wanted=["other"]).finish()[1] == []
-    assert len(libvirt_facts.Reader(LibvirtTest(), "i686", wanted=["test"]).finish()[1]) == 1
+    assert libvirt_facts.Reader([LibvirtTest()], "i686", wanted=["other"]).finish()[1] == []
+    assert len(libvirt_facts.Reader([LibvirtTest()], "i686", wanted=["test"]).finish()[1]) == 1
+
+
+def test_two_drivers_are_one_libvirt():
+    """What either can run the node can run; one that is silent makes the node's guests unknown."""
+    uris = ["qemu:///system", "lxc:///system"]
+    one = {"libvirt": {"ok": True, "error": None, "version": "9.0.0", "domain_types": ["qemu"], "machine_list": ["pc-q35-7.2"]},
+           "domains": [{"name": "a", "uuid": "1", "state": "running"}], "complete": True}
+    two = {"uri": "lxc:///system", "libvirt": {"ok": True, "error": None, "domain_types": ["lxc"]},
+           "domains": [{"name": "b", "uuid": "2", "state": "running"}], "complete": True}
+    daemon, domains = libvirt_facts.merge(lines(one, two), uris, 15)
+    assert daemon["ok"] and daemon["domain_types"] == ["qemu", "lxc"] and daemon["machine_list"] == ["pc-q35-7.2"]
+    assert [domain["name"] for domain in domains] == ["a", "b"]
+    assert daemon["drivers"] == {"qemu:///system": True, "lxc:///system": True}
+    daemon, domains = libvirt_facts.merge(lines(one), uris, 15)
+    assert not daemon["ok"] and "lxc:///system" in daemon["error"] and len(domains) == 1
+
+
+def test_processor():
+    text = "processor: 0\nmodel name\t: Intel(R) X\nflags\t\t: fpu avx2\n"
+    assert node_facts.processor(text)["model"] == "Intel(R) X"
+    assert node_facts.processor(text) == node_facts.processor(text.replace("fpu avx2", "avx2 fpu"))
+    assert node_facts.processor(text) != node_facts.processor(text.replace(" avx2", ""))
+    assert node_facts.processor("") is None
+
+
+class Statless(LibvirtTest):
+    """A driver without a call for all domains, as LXC's and Xen's are."""
+
+    def open(self, binding):
+        connection = super().open(binding)
+
+        def refuse(*_arguments):
+            error = binding.libvirtError("none")
+            error.err = (binding.VIR_ERR_NO_SUPPORT, 0, "none", 0, "", None, None, 0, 0)
+            raise error
+        connection.getAllDomainStats = refuse
+        return connection
+
+
+def test_a_driver_without_statistics():
+    daemon, domains = libvirt_facts.Reader([Statless()], "i686").finish()
+    assert daemon["ok"] is True, daemon
+    assert [(domain["name"], domain["state"], domain["vcpus"]) for domain in domains] == [("test", "running", 2)]
+    assert domains[0]["memory_mib"] == 2048
 
 
 def test_reader_of_a_dead_daemon(tmp_path):
     backend = LibvirtTest()
     backend.uri = "qemu+unix:///system?socket=%s/none" % tmp_path
-    daemon, domains = libvirt_facts.Reader(backend, "x86_64").finish()
+    daemon, domains = libvirt_facts.Reader([backend], "x86_64").finish()
     assert daemon["ok"] is False
     assert "none" in daemon["error"]
     assert domains == []
@@ -311,7 +337,7 @@ def test_reader_of_a_hanging_daemon(tmp_path):
         backend = LibvirtTest()
         backend.uri = "qemu+unix:///system?socket=" + path
         start = time.monotonic()
-        reader = libvirt_facts.Reader(backend, "x86_64", timeout=1)
+        reader = libvirt_facts.Reader([backend], "x86_64", timeout=1)
         daemon, domains = reader.finish()
         assert time.monotonic() - start < 5
     assert daemon["error"] == "libvirt gave no answer within 1 s"
@@ -326,12 +352,12 @@ def test_collect(tmp_path):
     (tmp_path / "proc/sys/kernel/random/boot_id").write_text("b1\n", encoding="utf-8")
     (tmp_path / "proc/meminfo").write_text((DATA / "meminfo.txt").read_text(encoding="utf-8"), encoding="utf-8")
     info = node_facts.collect(
-        Executor(), LibvirtTest(), paths=["/etc/passwd"], root=str(tmp_path), folder=str(tmp_path / "instances"))
+        Executor(), [LibvirtTest()], paths=["/etc/passwd"], root=str(tmp_path), folder=str(tmp_path / "instances"))
     assert set(info) == {
         "hostname", "time", "boot_id", "kernel", "architecture", "cpus", "memory_total_mib", "memory_free_mib", "libvirt",
         "drbd", "lvm", "volume_groups", "volumes", "drbd_resources", "resource_files", "domains", "records", "bridges",
         "autostart_services", "lvm_filter", "paths", "tcp_ports", "addresses", "migration", "resource_bindings",
-        "shutdown_service",
+        "shutdown_service", "cpu", "pci_devices", "vlan_bridges", "ovs_bridges",
     }
     assert info["boot_id"] == "b1"
     assert info["memory_total_mib"] == 1474

@@ -31,6 +31,7 @@ FILES = {
     "etc/ssh/ssh_host_ed25519_key.pub": "ssh-ed25519 "
     "AAAAC3NzaC1lZDI1NTE5AAAAIJrdLUX6TgAz5O60QRCwOsZPFCQy56+NaDI/zy6wBQsp root@node1\n",
     "usr/bin/virsh": "",
+    "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so": "",
     "usr/bin/virt-ssh-helper": "",
     "usr/sbin/drbdadm": "",
     "run/systemd/system/.keep": "",

@@ -137,6 +137,8 @@ SEEN = {
     "addresses": [("eth0", "10.0.2.15"), ("eth1", "10.77.0.11")],
     "missing": [],
     "units": {"libvirtd.service": LOADED},
+    "drivers": ["libvirt_driver_qemu.so", "libvirt_driver_lxc.so", "libvirt_driver_libxl.so"],
+    "xen": None,
     "drbd": {"tools": True, "missing": None, "version": "8.4.11", "conf": 'include "drbd.d/*.res";\n'},
     "groups": {"gantry": {"size_mib": 2044, "free_mib": 2044, "missing": 0, "devices": ["/dev/vdb"]}},
     "user": None,
@@ -180,6 +182,10 @@ def test_a_fit_node():
         ({"addresses": []}, {}, "no_address", "configure"),
         ({"missing": ["virsh"]}, {}, "no_libvirt", "apt install libvirt"),
         ({"units": {"libvirtd.service": {"LoadState": "masked"}}}, {}, "no_libvirt", "unmask"),
+        ({"drivers": []}, {}, "no_driver", "libvirt-daemon-driver-qemu"),
+        ({"drivers": ["libvirt_driver_qemu.so"]}, {"hypervisors": ["kvm", "lxc"]}, "no_driver", "libvirt-daemon-driver-lxc"),
+        ({}, {"hypervisors": ["xen-pv"]}, "no_xen", "xen-system-amd64"),
+        ({"xen": ""}, {"hypervisors": ["lxc", "xen-hvm"]}, "no_xen", "xen-system-amd64"),
         ({"libvirt_group": None}, {}, "no_libvirt", "apt install"),
         ({"drbd__tools": False}, {}, "no_drbd", "apt install drbd-utils"),
         ({"drbd__missing": "modinfo: ERROR: Module drbd not found."}, {}, "no_drbd", "linux-image"),
@@ -305,3 +311,14 @@ def test_filter_findings():
     own = texts.lvm_local_text('devices {\n\tglobal_filter = [ "r|x|" ]\n}\n', REJECTS)
     assert len(checks.filter_findings(["r|x|"], own)) == 1
     assert checks.filter_findings([], texts.lvm_local_text("# global_filter = []\n", REJECTS)) == []
+
+
+def test_a_dom0_can_run_xen_and_containers():
+    """Xen says in /proc/xen/capabilities who is in control."""
+    checks.check_node(checks.check_options(options(hypervisors=["xen-pv", "xen-hvm", "lxc"])), seen(xen="control_d"))
+
+
+@pytest.mark.parametrize("names", [["kvm", "xen-pv"], ["vmware"]])
+def test_hypervisors_that_cannot_be(names):
+    """dom0 has no KVM."""
+    assert refusal(checks.check_options, options(hypervisors=names)).code == "bad_option"

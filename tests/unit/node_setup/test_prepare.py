@@ -81,6 +81,7 @@ def test_once_and_twice(server):
         "make the folder /etc/gantry/migration",
         "make the migration key /etc/gantry/migration/id_ed25519",
         "write /etc/ssh/ssh_config.d/50-gantry.conf",
+        "write /etc/libvirt/hooks/gantry-nic",
     ]
     assert result["hostname"] == "node1" and result["findings"] == [] and result["reboot_required"] is False
     assert result["migration_public_key"] == texts.clean_key(server.text(texts.MIGRATION_KEY + ".pub"))

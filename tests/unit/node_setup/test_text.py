@@ -201,6 +201,14 @@ def test_stop_script_is_a_shell_script():
     assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
 
 
+def test_stop_script_asks_every_driver():
+    """Xen's and LXC's guests go down too."""
+    text = texts.stop_script_text(77, ["xen:///system", "lxc:///system"])
+    assert "/run/libvirt/libxl/*.xml /run/libvirt/lxc/*.xml" in text
+    assert "for uri in xen:///system lxc:///system; do" in text
+    assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
+
+
 def test_stop_unit_waits_longer_than_the_script():
     """systemd must not cut the script off; the unit starts nothing."""
     lines = texts.stop_unit_text(120).splitlines()
@@ -229,6 +237,14 @@ def test_authorized_keys_text():
         'restrict,command="/usr/bin/virt-ssh-helper qemu:///system",from="10.77.0.12" %s gantry-migrate@node2' % KEY2,
         'restrict,command="/usr/bin/virt-ssh-helper qemu:///system",from="10.77.0.13" %s gantry-migrate@node3' % KEY2,
     ]
+
+
+@pytest.mark.parametrize(("hypervisors", "uri"), [
+    (["kvm", "lxc"], "qemu:///system"), (["lxc", "xen-pv"], "xen:///system"), (["lxc"], "qemu:///system")])
+def test_peers_reach_the_driver_that_migrates(hypervisors, uri):
+    """One driver for all peers, because the key may start one thing only."""
+    assert texts.migration_uri(hypervisors) == uri
+    assert "virt-ssh-helper %s\"" % uri in texts.authorized_keys_text(PEERS, "node1", texts.migration_uri(hypervisors))
 
 
 def test_known_hosts_text():

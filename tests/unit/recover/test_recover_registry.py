@@ -204,7 +204,7 @@ def test_what_a_node_holds_is_read(tmp_path, monkeypatch):
     (root / "etc/gantry/migration/id_ed25519.pub").write_text(OWN_KEY + " node1\n")
     (root / "etc/ssh/ssh_host_ed25519_key.pub").write_text(HOST_KEY + " root\n")
     monkeypatch.setattr(node_memory.node_facts, "collect", lambda *_args, **_more: {"records": generation.load_all(str(tmp_path / "no"))})
-    memory = node_memory.collect(Executor(), None, 5, Files(str(root)))
+    memory = node_memory.collect(Executor(), [], 5, Files(str(root)))
     assert memory["migration_public_key"] == OWN_KEY
     assert memory["ssh_host_keys"] == [HOST_KEY]
     assert sorted(memory["resource_secrets"]) == ["broken", "web1-disk0"], "foreign secrets are none of ours"

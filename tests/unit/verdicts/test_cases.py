@@ -28,7 +28,8 @@ def make_record(given):
         "name": "web1", "uuid": UUID, "admin_state": given.get("admin_state", "up"), "disk_template": template,
         "primary": given.get("primary", "node1"),
         "secondary": None if template == "plain" else given.get("secondary", "node2"), "memory_mib": given.get("memory", 512),
-        "machine": "pc-i440fx-7.2", "domain_type": "qemu", "nics": given.get("nics", []),
+        "machine": given.get("machine", "pc-i440fx-7.2"), "domain_type": given.get("domain_type", "qemu"), "nics": given.get("nics", []),
+        "hypervisor": given.get("hypervisor", "kvm"), "hvparams": given.get("hvparams", {}),
         "disks": [] if template == "diskless" else [
             {"index": 0, "name": "web1-disk0", "template": template, "vg": "gantry", "size_mib": 64,
              "nodes": {node: {"minor": 0} for node in nodes}}],
@@ -58,7 +59,8 @@ def make_observation(node, given):
     libvirt = given.get("libvirt", True)
     return {"node": node, "reachable": True, "error": None, "node_info": {
         "libvirt": {"ok": libvirt, "error": None if libvirt else "no socket", "machine_list": given.get("machines", ["pc-i440fx-7.2"]),
-                    "domain_types": ["qemu"]},
+                    "domain_types": given.get("domain_types", ["qemu"]), "version": given.get("libvirt_version"),
+                    "qemu_version": given.get("qemu")},
         "memory_free_mib": given.get("memory", 1024), "bridges": given.get("bridges", ["br0"]), "domains": domains if libvirt else [],
         "drbd_resources": resources, "volumes": volumes}}
 

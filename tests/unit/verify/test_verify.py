@@ -63,7 +63,7 @@ def test_the_data_has_the_modules_form(tmp_path):
     """healthy.yml tells what the modules tell, no key more and none less."""
     (tmp_path / "etc/drbd.d").mkdir(parents=True)
     (tmp_path / "etc/drbd.d/x.res").write_text('resource "x" { }\n', encoding="utf-8")
-    real = node_facts.collect(Executor(), hypervisor.backend("kvm"), root=str(tmp_path), folder=str(tmp_path), timeout=1)
+    real = node_facts.collect(Executor(), hypervisor.drivers(["kvm"]), root=str(tmp_path), folder=str(tmp_path), timeout=1)
     state = parse.events2((DRBD_DATA / "9-healthy.events2").read_text(encoding="utf-8"))["web1.example.com-disk0"]
     for observation in cluster.healthy()["observations"].values():
         info = observation["node_info"]
@@ -317,7 +317,7 @@ def test_a_missing_part_is_no_other_finding(key, value):
         data["observations"]["node2"]["node_info"][key] = value
     findings = must_not_raise(data)
     # what verify does not look at may be missing
-    unread = ("cpus", "boot_id", "paths", "tcp_ports")
+    unread = ("cpus", "cpu", "boot_id", "paths", "pci_devices", "tcp_ports", "vlan_bridges")
     unknown = {"libvirt": ["INSTANCE_NODE_DOWN db1.example.com"], "domains": ["INSTANCE_NODE_DOWN db1.example.com"]}
     names = {"hostname": ["NODE_HOSTNAME node2"], "kernel": ["CLUSTER_KERNEL_VERSIONS cluster.example.com"],
              "architecture": ["CLUSTER_ARCHITECTURES cluster.example.com"]}

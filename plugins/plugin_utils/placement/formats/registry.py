@@ -28,7 +28,8 @@ OPEN = m.Policy(
 _SPECS = {"memory-size": "memory", "cpu-count": "cpus", "disk-size": "disk", "disk-count": "disks", "nic-count": "nics",
           "spindle-use": "spindles"}
 _POLICY_KEYS = ("std", "minmax", "disk-templates", "vcpu-ratio", "spindle-ratio")
-_GROUP_KEYS = ("alloc_policy", "tags", "ipolicy")
+#: hvparams are no matter of placement; see hvparams.py.
+_GROUP_KEYS = ("alloc_policy", "tags", "ipolicy", "hvparams")
 
 
 def _bad(what, found, expected):
@@ -236,9 +237,14 @@ def _instance(record, positions, seen):
         name=record["name"], memory=record["memory_mib"], disk=own_disk_mib(record, node if node["info"] else None),
         vcpus=record.get("vcpus", 1), status="running" if up else "ADMIN_down", primary=positions[record["primary"]],
         secondary=positions[record["secondary"]] if record.get("secondary") else -1, template=record["disk_template"],
-        tags=tuple(record.get("tags") or ()), disks=tuple(disk["size_mib"] for disk in record["disks"]),
-        disk_spindles=(None,) * len(record["disks"]),
+        tags=tuple(record.get("tags") or ()), **_disks(record["disks"]),
     )
+
+
+def _disks(disks):
+    """The disks that the guest sees: no policy is about the few megabytes that its firmware writes to."""
+    sizes = tuple(disk["size_mib"] for disk in disks if not disk.get("purpose"))
+    return {"disks": sizes, "disk_spindles": (None,) * len(sizes)}
 
 
 def _asked(spec, own):
@@ -246,5 +252,5 @@ def _asked(spec, own):
     return m.Instance(
         name=spec["name"], memory=spec["memory_mib"], disk=disk, vcpus=spec["vcpus"],
         status="running" if spec["start"] else "ADMIN_down", template=spec["disk_template"], tags=tuple(spec["tags"]),
-        disks=tuple(disk["size_mib"] for disk in spec["disks"]), disk_spindles=(None,) * len(spec["disks"]),
+        **_disks(spec["disks"]),
     )

@@ -1,0 +1,152 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Xen through libvirt's libxl driver: paravirtual guests, whole machines, and PVH, which is between the two."""
+
+from __future__ import annotations
+
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import parameters as kinds
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.base import Hypervisor
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.parameters import Parameter
+
+#: What every Xen guest has. libvirt 9 has no notion of Ganeti's cpu_cap.
+_COMMON = {
+    "cpu_mask": Parameter(kinds.cpu_mask, "all", "cpu_mask"),
+    "cpu_weight": Parameter(kinds.number(1, 65535), 256, "cpu_weight"),
+    "memory_min": Parameter(kinds.mebibytes, 0, "minmem (backend parameter)"),
+    "reboot_behavior": Parameter(kinds.choice("reboot", "exit"), "reboot", "reboot_behavior"),
+    "vif_script": Parameter(kinds.path, "", "vif_script"),
+}
+
+_KERNEL = {
+    "kernel_path": Parameter(kinds.path, "", "kernel_path"),
+    "initrd_path": Parameter(kinds.path, "", "initrd_path"),
+    "kernel_args": Parameter(kinds.text, "", "kernel_args"),
+    "root_path": Parameter(kinds.path, "/dev/xvda1", "root_path"),
+    "blockdev_prefix": Parameter(kinds.choice("xvd", "sd", "hd"), "xvd", "blockdev_prefix"),
+}
+
+
+class Xen(Hypervisor):
+    """What the three have in common."""
+
+    uri = "xen:///system"
+    scheme = "xen"
+    domain_types = ("xen",)
+    live_migration = True
+    nic_modes = ("bridged", "openvswitch")
+    nic_trunks = False
+
+    def conflicts(self, values, instance):
+        """See :meth:`Hypervisor.conflicts`."""
+        found = []
+        masks = values["cpu_mask"].split(":")
+        if len(masks) not in (1, instance["vcpus"]):
+            found.append("cpu_mask names %d processors and there are %d" % (len(masks), instance["vcpus"]))
+        if values["memory_min"] > instance["memory_mib"]:
+            found.append("memory_min is %d MiB and the memory %d MiB" % (values["memory_min"], instance["memory_mib"]))
+        return found
+
+    def bound_to_node(self, values):
+        """A device of the node itself cannot be taken along."""
+        if values.get("pci_devices"):
+            return ["it has PCI devices of its node (%s)" % ", ".join(values["pci_devices"])]
+        return []
+
+    def abilities(self, connection, architecture):
+        """Also the machine's memory: /proc/meminfo in dom0 knows of dom0's share only."""
+        found = super().abilities(connection, architecture)
+        found["memory"] = {
+            "memory_total_mib": connection.getInfo()[1], "memory_free_mib": connection.getFreeMemory() // 1024 ** 2}
+        return found
+
+    def undefine_flags(self, binding, keep_firmware=False):
+        """A saved memory goes with the definition; libxl knows no more."""
+        return binding.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+
+    def migrate_flags(self, binding):
+        """As with kvm: peer to peer, and paused at the target until the source is proven to be without the guest.
+
+        libxl refuses the flags that protect a migration from other calls; the instance's lock does that.
+        """
+        return (
+            binding.VIR_MIGRATE_LIVE | binding.VIR_MIGRATE_PEER2PEER | binding.VIR_MIGRATE_PERSIST_DEST
+            | binding.VIR_MIGRATE_UNDEFINE_SOURCE | binding.VIR_MIGRATE_PAUSED
+        )
+
+
+class XenPv(Xen):
+    """A guest that knows it is one: Ganeti's xen-pvm."""
+
+    name = "xen-pv"
+    machine = "xenpv"
+    parameters = dict(
+        _COMMON, **_KERNEL,
+        use_bootloader=Parameter(kinds.truth, False, "use_bootloader"),
+        bootloader_path=Parameter(kinds.pattern(r"/?[A-Za-z0-9_.+/-]{1,255}", "a program such as pygrub"), "pygrub", "bootloader_path"),
+        bootloader_args=Parameter(kinds.text, "", "bootloader_args"),
+        pci_devices=Parameter(kinds.pci_devices, [], fixed=True),
+    )
+
+    def conflicts(self, values, instance):
+        """It has no firmware: something has to find it a kernel."""
+        found = super().conflicts(values, instance)
+        if values["use_bootloader"] == bool(values["kernel_path"]):
+            found.append("one of kernel_path and use_bootloader=true is needed, and not both")
+        if values["use_bootloader"] and not instance["disks"]:
+            found.append("use_bootloader looks for a kernel on the first disk, and there is none")
+        if values["initrd_path"] and not values["kernel_path"]:
+            found.append("initrd_path without kernel_path")
+        return found
+
+
+class XenPvh(Xen):
+    """Paravirtual devices on the processor's own virtualisation; needs Xen 4.11 and a kernel that has CONFIG_PVH."""
+
+    name = "xen-pvh"
+    machine = "xenpvh"
+    parameters = dict(_COMMON, **_KERNEL)
+
+    def conflicts(self, values, instance):
+        """It has neither firmware nor boot loader."""
+        found = super().conflicts(values, instance)
+        if not values["kernel_path"]:
+            found.append("kernel_path is needed")
+        return found
+
+
+class XenHvm(Xen):
+    """A whole machine, whose devices a QEMU in dom0 plays."""
+
+    name = "xen-hvm"
+    machine = "xenfv"
+    nic_models = ("netfront", "rtl8139", "e1000")
+    nic_types = {"paravirtual": "netfront", "rtl8139": "rtl8139", "e1000": "e1000"}
+    parameters = dict(
+        _COMMON,
+        acpi=Parameter(kinds.truth, True, "acpi"),
+        pae=Parameter(kinds.truth, True, "pae"),
+        viridian=Parameter(kinds.truth, False, "viridian"),
+        use_localtime=Parameter(kinds.truth, False, "use_localtime"),
+        boot_order=Parameter(kinds.words("cdrom", "disk", "network"), [], "boot_order"),
+        cdrom_image_path=Parameter(kinds.path, "", "cdrom_image_path"),
+        disk_type=Parameter(kinds.choice("paravirtual", "ioemu"), "paravirtual", "disk_type"),
+        nic_type=Parameter(kinds.choice("paravirtual", "rtl8139", "e1000"), "rtl8139", "nic_type", fixed=True),
+        device_model=Parameter(kinds.path, "", "device_model"),
+        kernel_path=Parameter(kinds.path, "", "kernel_path"),
+        vnc_bind_address=Parameter(kinds.loopback, "127.0.0.1", "vnc_bind_address"),
+        vga=Parameter(kinds.choice("vga", "cirrus"), "vga"),
+        serial_console=Parameter(kinds.truth, True),
+        usb_mouse=Parameter(kinds.choice("none", "mouse", "tablet"), "none"),
+        pci_devices=Parameter(kinds.pci_devices, [], "passthrough", fixed=True),
+    )
+
+    def conflicts(self, values, instance):
+        """See :meth:`Hypervisor.conflicts`."""
+        found = super().conflicts(values, instance)
+        drives = 1 if values["cdrom_image_path"] else 0
+        if values["disk_type"] == "ioemu" and len(instance["disks"]) + drives > 4:
+            found.append("disk_type=ioemu has room for 4 disks and CD-ROM drives, not %d" % (len(instance["disks"]) + drives))
+        if "cdrom" in values["boot_order"] and not values["cdrom_image_path"]:
+            found.append("boot_order names the CD-ROM, and there is no cdrom_image_path")
+        return found
