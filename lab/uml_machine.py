@@ -89,10 +89,10 @@ def _member(pid: int, folder: pathlib.Path) -> tuple | None:
         program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
         if (folder != place and folder not in place.parents) or program.removesuffix(" (deleted)") != PROGRAM:
             return None
-        state, parent = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        letter, parent = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except OSError:
         return None
-    return (int(parent), state) if state not in "ZX" else None
+    return (int(parent), letter) if letter not in "ZX" else None
 
 
 def alive(paths: Paths, node: str) -> int | None:
@@ -128,7 +128,7 @@ def start(paths: Paths, lab: dict, node: str, plugged: dict) -> None:
     _kernel_dir(paths, node).parent.mkdir(mode=0o700, exist_ok=True)
     memory = memory_folder(SHM, sum(own["memory_mib"] for own in lab["nodes"].values()), folder)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(_socket(*switchboard.cable(paths, node, link))) for link in LINKS]
+        sockets = [stack.enter_context(node_end(*switchboard.cable(paths, node, link))) for link in LINKS]
         handles = [end.fileno() for end in sockets]
         serial = stack.enter_context((folder / "serial.log").open("ab"))
         command = arguments(paths, lab, node, handles)
@@ -145,18 +145,18 @@ def start(paths: Paths, lab: dict, node: str, plugged: dict) -> None:
     _await(paths, node, int(done.stdout))
 
 
-def _socket(here: pathlib.Path, there: pathlib.Path) -> socket.socket:
+def node_end(here: pathlib.Path, there: pathlib.Path) -> socket.socket:
     """The node's end of a cable."""
     here.unlink(missing_ok=True)
-    end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        end.bind(str(here))
-        end.connect(str(there))
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024**2)
+        made.bind(str(here))
+        made.connect(str(there))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024**2)
     except OSError:
-        end.close()
+        made.close()
         raise
-    return end
+    return made
 
 
 def _await(paths: Paths, node: str, pid: int, timeout: float = 30.0) -> None:
@@ -267,5 +267,6 @@ def set_link(paths: Paths, node: str, link: str, plugged: bool) -> None:
 def state(paths: Paths, node: str) -> str:
     """on, paused or off."""
     pid = alive(paths, node)
-    own = _member(pid, paths.node(node)) if pid else None
-    return "off" if not own else "paused" if own[1] in "Tt" else "on"
+    if not pid:
+        return "off"
+    return "paused" if _state(pid) in ("T", "t") else "on"

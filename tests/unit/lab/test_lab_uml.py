@@ -210,7 +210,7 @@ def _plugged(paths):
     for node in lab["nodes"]:
         switchboard.connect(paths, lab, node, dict.fromkeys(nodes.LINKS, True))
         for link in nodes.LINKS:
-            ends[node, link] = uml_machine._socket(*switchboard.cable(paths, node, link))
+            ends[node, link] = uml_machine.node_end(*switchboard.cable(paths, node, link))
             ends[node, link].settimeout(5)
     yield lab, ends
     for end in ends.values():
@@ -245,7 +245,7 @@ def test_the_switchboard_joins_nodes_and_cuts_cables(paths, plugged):
     # A cable that was pulled while the node was off is so when it starts.
     switchboard.connect(paths, lab, "node2", {"control": True, "cluster": False})
     two.close()
-    ends["node2", "cluster"] = two = uml_machine._socket(*switchboard.cable(paths, "node2", "cluster"))
+    ends["node2", "cluster"] = two = uml_machine.node_end(*switchboard.cable(paths, "node2", "cluster"))
     assert not passes(one, two, b"i") and not passes(two, one, b"j")
 
 
