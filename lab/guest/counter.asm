@@ -10,7 +10,8 @@
 ;
 ;   xen   (-DXEN)  /init of an initrd. The disk is /dev/xvda; /xen-blkfront.ko is loaded for it. Started a second time, as
 ;                  /sbin/poweroff by the kernel when Xen asks for a shutdown, it tells the first process.
-;   lxc            /sbin/init of a container. The disk is the file /disk on the container's own file system.
+;   lxc            /sbin/init of a container. The disk is the file /disk on the container's own file system. A request on the
+;                  pipe /dev/initctl is a wish to end, as a signal is: libvirt asks so first, and believes that it was heard.
 ;
 ; Where the clocks differ: "running" is CLOCK_MONOTONIC and "tick" is reckoned from CLOCK_REALTIME, both in the units of
 ; guest.asm. Acknowledged means durable: the disk is opened with O_DIRECT and O_SYNC.
@@ -48,6 +49,7 @@ SYS_getpid      equ 39
 SYS_exit        equ 60
 SYS_kill        equ 62
 SYS_mount       equ 165
+SYS_mknod       equ 133
 SYS_reboot      equ 169
 SYS_sigtimed    equ 128
 SYS_clock       equ 228
@@ -55,6 +57,9 @@ SYS_finit       equ 313
 SYS_getrandom   equ 318
 
 O_CONSOLE       equ 0x902               ; O_RDWR, O_NOCTTY, O_NONBLOCK
+O_INITCTL       equ 0x802               ; O_RDWR, O_NONBLOCK
+S_IFIFO         equ 0x1000
+REQUEST_SIZE    equ 384                 ; of init's pipe
 O_DISK          equ 0x105002            ; O_RDWR, O_DIRECT, O_SYNC
 SIGTERM         equ 15
 ; The wish to end: SIGHUP, SIGINT (Ctrl-Alt-Del), SIGTERM, SIGPWR, SIGRTMIN+3 and +4 (as systemd has them).
@@ -133,6 +138,18 @@ first:
         call    put
         call    send
         call    make_crc_table
+%ifndef XEN
+        mov     edi, path_initctl
+        mov     esi, S_IFIFO | 0600o
+        xor     edx, edx
+        mov     eax, SYS_mknod
+        call    linux
+        mov     edi, path_initctl
+        mov     esi, O_INITCTL
+        mov     eax, SYS_open
+        call    linux
+        mov     [initctl], eax          ; of a failure, too: then each read fails
+%endif
 %ifdef XEN
         xor     edx, edx                ; Ctrl-Alt-Del is a signal, not a reset
         call    reboot
@@ -710,9 +727,19 @@ pause:
         mov     r10d, 8
         mov     eax, SYS_sigtimed
         call    linux
-        js      .none
+        js      .no_signal
         mov     byte [button], 1
-.none:
+.no_signal:
+%ifndef XEN
+        mov     edi, [initctl]
+        mov     esi, request
+        mov     edx, REQUEST_SIZE
+        xor     eax, eax                ; read
+        call    linux
+        jle     .no_request
+        mov     byte [button], 1
+.no_request:
+%endif
         ret
 
 ; Says RSI and the last error, and waits a second; ends if somebody wants that.
@@ -877,6 +904,7 @@ text_devtmpfs:  db "devtmpfs"
 nothing:        db 0
 %else
 path_disk:      db "/disk", 0
+path_initctl:   db "/dev/initctl", 0
 %endif
 
 text_disk_not:  db "E disk not there, status=", 0
@@ -913,6 +941,7 @@ record:         resb 512
 scan:           resb SCAN_SECTORS * 512
 crc_table:      resd 256
 line:           resb 512
+request:        resb REQUEST_SIZE
 number:         resq 1
 sectors:        resq 1
 running:        resq 1
@@ -921,6 +950,7 @@ moment:         resq 2
 chance:         resq 1
 status:         resd 1
 console:        resd 1
+initctl:        resd 1
 handle:         resd 1
 run:            resd 1
 boot:           resd 1

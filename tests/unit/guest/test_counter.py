@@ -114,6 +114,16 @@ def test_goes_on_after_a_kill_and_ends_in_order_when_asked(image, folder, stop):
     assert disk.records[disk.last].running > disk.records[disk.last - 1].running
 
 
+def test_a_request_on_the_pipe_of_init_ends_it_too(image, folder):
+    guest = Container(image, folder / "root")
+    guest.wait(lambda console: len(console.acks) >= 2)
+    with (guest.root / "dev" / "initctl").open("wb") as pipe:
+        pipe.write(bytes(384))
+    guest.process.wait(PATIENCE)
+    report = guest.verdict(torn_allowed=False)
+    assert report.ok and report.disk["boots"][0]["orderly_end"]
+
+
 def test_a_record_changed_behind_its_back_is_seen(image, folder):
     guest = Container(image, folder / "root")
     guest.wait(lambda console: len(console.acks) >= 5)
