@@ -26,8 +26,9 @@ class Node:
         self.hypervisor = fake.Fake(self.folder + "/fake")
         self.generation = 0
 
-    def domain(self, record=RECORD):
+    def domain(self, record=None):
         self.generation += 1
+        record = record or RECORD
         self.executor = Executor()
         instance = {"name": record["name"], "uuid": record["uuid"], "generation": self.generation, "record": record, "node": "node1"}
         return Domain(self.executor, self.hypervisor, instance, folder=self.folder, locks=self.folder)

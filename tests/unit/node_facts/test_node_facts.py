@@ -12,7 +12,6 @@ import socket
 import struct
 import time
 
-import libvirt
 import pytest
 from ansible_collections.gantry.cluster.plugins.module_utils import generation, hypervisor, libvirt_facts, node_facts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
