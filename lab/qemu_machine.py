@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 
@@ -30,9 +31,9 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
     # What is translated is kept: Xen, its first guest and what that runs are more code than a plain node.
     cache = 512 if xen else 256
     if xen:
-        # Under the newest emulated CPU the kernel dies as Xen's guest. Debian's Xen migrates guests live only where the CPU
-        # has nested paging, and this is the one that is emulated.
-        processor = "Opteron_G3,misalignsse=off,svm=on,npt=on"
+        # Under the newest emulated CPU the kernel dies as Xen's guest. Of those that are AMD's, and so have emulated
+        # virtualisation, Xen hides features without which libvirt knows no CPU: then there is no xen:///system.
+        processor = os.environ.get("GANTRY_LAB_XEN_CPU", "Nehalem")
     kernel = [
         "root=/dev/vda rw rootfstype=ext4",
         f"console={'hvc0' if xen else 'ttyS0'} {words(paths, node)}",

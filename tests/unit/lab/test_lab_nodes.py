@@ -104,7 +104,8 @@ def test_kvm_and_lxc_nodes_boot_one_image(paths, flavour):
 
 
 @pytest.mark.parametrize("accelerator_", ["tcg", "kvm"])
-def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, accelerator_):
+def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, accelerator_, monkeypatch):
+    monkeypatch.delenv("GANTRY_LAB_XEN_CPU", raising=False)
     command = qemu_machine.arguments(paths, mixed("kvm", "xen") | {"accelerator": accelerator_}, "node2", "qemu")
     assert options(command, "-kernel") == ["/cache/x,en-0/xen"]
     (modules,) = options(command, "-initrd")
@@ -115,8 +116,10 @@ def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, ac
     assert "console=hvc0 " in words and "systemd.hostname=node2" in words and "ttyS0" not in words
     (xen,) = options(command, "-append")
     assert "console=com1" in xen and f"dom0_mem={config.DOM0_MIB}M,max:{config.DOM0_MIB}M" in xen
-    # The newest emulated CPU is none that the first guest survives; nested paging is what live migration needs.
-    assert options(command, "-cpu") == ["Opteron_G3,misalignsse=off,svm=on,npt=on"]
+    # The newest emulated CPU is none that the first guest survives.
+    assert options(command, "-cpu") == ["Nehalem"]
+    monkeypatch.setenv("GANTRY_LAB_XEN_CPU", "qemu64")
+    assert options(qemu_machine.arguments(paths, mixed("kvm", "xen"), "node2", "qemu"), "-cpu") == ["qemu64"]
     assert config.DEFAULT_MEMORY_MIB["xen"] - config.DOM0_MIB >= 1024
 
 
