@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.plugin_utils.actions import NodeStep
 
+
 class ActionModule(NodeStep):
     """See the module of the same name."""
 

@@ -144,6 +144,17 @@ def _shown(lack, info):
     return lack["what"]
 
 
+def _disk(spec, disk, vg, where):
+    """A disk of the record."""
+    made = {
+        "index": disk["index"], "name": "%s-disk%d" % (spec["name"], disk["index"]), "template": spec["disk_template"],
+        "size_mib": disk["size_mib"], "vg": disk["vg"] or vg, "nodes": where,
+    }
+    if disk.get("purpose"):
+        made["purpose"] = disk["purpose"]
+    return made
+
+
 def _record(spec, chosen, in_use, pool, settings):
     names = [node["name"] for node in chosen]
     where = {node["name"]: {"hostname": node["node"]["hostname"], "address": node["node"]["address"]} for node in chosen}
@@ -165,10 +176,7 @@ def _record(spec, chosen, in_use, pool, settings):
         domain_type=kinds[0] if kinds else backend.domain_types[-1],
         nics=[dict(nic, model=nic["model"] or backend.nic_model(values)) for nic in spec["nics"]],
         nodes=where,
-        disks=[dict({
-            "index": disk["index"], "name": "%s-disk%d" % (spec["name"], disk["index"]), "template": spec["disk_template"],
-            "size_mib": disk["size_mib"], "vg": disk["vg"] or chosen[0]["vg"], "nodes": where,
-        }, **({"purpose": disk["purpose"]} if disk.get("purpose") else {})) for disk in spec["disks"]
+        disks=[_disk(spec, disk, chosen[0]["vg"], where) for disk in spec["disks"]
                if not disk.get("purpose") or hvparams.needs_nvram(spec, values)],
         in_use=in_use,
     )

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from ansible_collections.gantry.cluster.lab import (
-    accelerator, cli, cluster, config, fence, image, inventory, processes, qemu_machine, switchboard, uml_machine,
+    accelerator, cli, cluster, config, fence, image, inventory, processes, qemu_machine,
 )  # fmt: skip
 from ansible_collections.gantry.cluster.lab import node as nodes
 from ansible_collections.gantry.cluster.lab.config import LabError, Paths
