@@ -80,7 +80,7 @@ class Files:
         """The names in a folder, sorted; empty when there is none."""
         try:
             return sorted(os.listdir(self.path(path)))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def mode(self, path, default):

@@ -32,6 +32,7 @@ FILES = {
     "AAAAC3NzaC1lZDI1NTE5AAAAIJrdLUX6TgAz5O60QRCwOsZPFCQy56+NaDI/zy6wBQsp root@node1\n",
     "usr/bin/virsh": "",
     "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so": "",
+    "usr/lib/klibc-XX6cASCB7KZyJWpIJW79y94XHBY.so": "",
     "usr/bin/virt-ssh-helper": "",
     "usr/sbin/drbdadm": "",
     "run/systemd/system/.keep": "",
