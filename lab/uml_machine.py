@@ -37,8 +37,9 @@ def arguments(paths: Paths, lab: dict, node: str, handles: list) -> list:
         # With its folder: at a reboot it runs itself anew by this name.
         str(image.uml),
         f"umid={node}", f"uml_dir={_kernel_dir(paths, node).parent}/",
-        # Names without folders, because a comma or colon would part them.
-        "ubd0=root.cow,base,gantry-root", "ubd1=data.raw,,gantry-data", "ubd2r=config.tar,,gantry-config",
+        # Names without folders, because a comma or colon would part them. The c leaves the image, which QEMU's nodes use, too,
+        # without the lock that would keep them out.
+        "ubd0c=root.cow,base,gantry-root", "ubd1=data.raw,,gantry-data", "ubd2r=config.tar,,gantry-config",
         "root=/dev/ubda", "rw", "rootfstype=ext4", f"mem={own['memory_mib']}M",
         *cards,
         "con=null", "con0=null,fd:1", "console=tty0",

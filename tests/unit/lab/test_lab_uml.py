@@ -86,7 +86,7 @@ def test_command_line(paths):
     assert f"vec1:transport=fd,fd=6,mac={nodes.mac(paths, 'node2', 1)}" in command
     # The lab's folder may have any name: none of it stands where a comma or colon parts words.
     assert [word for word in command if word.startswith("ubd")] == [
-        "ubd0=root.cow,base,gantry-root", "ubd1=data.raw,,gantry-data", "ubd2r=config.tar,,gantry-config",
+        "ubd0c=root.cow,base,gantry-root", "ubd1=data.raw,,gantry-data", "ubd2r=config.tar,,gantry-config",
     ]  # fmt: skip
     assert {"net.ifnames=0", "systemd.hostname=node2", "panic=10"} <= set(command)
 
