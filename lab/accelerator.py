@@ -26,6 +26,9 @@ UML_TIMEOUT = 10.0
 def choose(image: Image) -> str:
     """kvm, uml or tcg: what GANTRY_LAB_ACCEL says, else what a probe shows (kept until the machine restarts)."""
     wanted = os.environ.get("GANTRY_LAB_ACCEL", "auto")
+    if wanted == "uml" and not image.uml.is_file():
+        say("this image has no User-Mode Linux: the nodes are emulated")
+        return "tcg"
     if wanted in ("kvm", "uml", "tcg"):
         return wanted
     if wanted != "auto":

@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent / "image"
 FORMAT = 1
 ROOT_GIB = 8
 PARTS = {
-    # The last one is the kernel as an ordinary program.
+    # The last one is the kernel as an ordinary program, which not every suite has.
     "linux": ("rootfs.raw", "vmlinuz", "initrd.img", "linux.uml"),
     # The hypervisor as QEMU boots it, and the one kernel module that the test guest needs.
     "xen": ("rootfs.raw", "vmlinuz", "initrd.img", "xen", "xen-blkfront.ko"),
@@ -137,7 +137,8 @@ def ensure(suite: str, kind: str = "linux") -> Image:
 def _build(image: Image, suite: str, kind: str) -> None:
     """Builds into a folder beside the final one and gives it its name at the end. Raises LabError."""
     started = time.monotonic()
-    parent, label, parts = image.path.parent, f"{kind}-{suite}", PARTS[kind]
+    parent, label = image.path.parent, f"{kind}-{suite}"
+    parts = tuple(name for name in PARTS[kind] if name != "linux.uml" or suite in config.UML_SUITES)
     for stale in parent.glob(f".build-{label}-*"):
         # The lock is ours, so whoever made it is gone.
         shutil.rmtree(stale, ignore_errors=True)

@@ -312,6 +312,8 @@ def test_the_choice_is_kept_and_can_be_overruled(both, monkeypatch, tmp_path):
     for kind in ("kvm", "uml", "tcg"):
         monkeypatch.setenv("GANTRY_LAB_ACCEL", kind)
         assert accelerator.choose(both) == kind
+    monkeypatch.setenv("GANTRY_LAB_ACCEL", "uml")
+    assert accelerator.choose(image.Image(tmp_path / "of-another-suite")) == "tcg"
 
 
 @pytest.mark.parametrize(
