@@ -9,11 +9,11 @@ import pytest
 
 # A sample of what script/test --crash tries everywhere.
 ADD = [
-    ("Create the disks on the primary", 4.0),
+    ("Create the disks on the primary", 2.5),
 ]
 MIGRATE = [
-    ("Allow both nodes to be primary, on the target", 1.5),
-    ("Migrate the guest, read both nodes", 3.0),
+    ("Allow both nodes to be primary, on the target", 1.0),
+    ("Migrate the guest, read both nodes", 2.0),
 ]
 
 
@@ -32,7 +32,7 @@ def test_add(clean, guest, marker, delay):
 
 def test_add_killed_and_given_up(clean, guest):
     name = guest("killed1.example.com", primary="node1", secondary="node2")
-    assert clean.play_killed("instance_add", name, "Create the disks on the primary", 3.0)
+    assert clean.play_killed("instance_add", name, "Create the disks on the primary", 2.0)
     run = clean.play("instance_remove", name)
     assert run.ok and clean.instance(name) is None and clean.violations() == [], run.text
 
