@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lab for all tests of this folder: three real nodes, made a cluster, taken down at the end.
+"""What the lab tests have (tests/lab*): one lab of three real nodes, made a cluster, taken down at the end. A plugin of pytest.
 
 GANTRY_LAB_KEEP=1 leaves it running, and the next session uses it as it is.
 """
@@ -19,7 +19,7 @@ _calls = []
 
 
 def pytest_collection_modifyitems(items):
-    """Everything in this folder needs the lab."""
+    """Everything in these folders needs the lab."""
     for item in items:
         if item.nodeid.startswith("tests/lab"):
             item.add_marker(pytest.mark.lab)
