@@ -386,10 +386,11 @@ class Domain:
         """Press the power button every few seconds. Returns whether the guest is off within ``timeout`` seconds."""
         binding = libvirt_connection.library()
         what = "The power button of domain %s could not be pressed" % self.name
+        values = self.hypervisor.values_of(self.record)
 
         def press():
             try:
-                domain.shutdownFlags(self.hypervisor.shutdown_flags(binding))
+                self.hypervisor.ask_to_stop(binding, domain, values, presses)
             except binding.libvirtError as error:
                 # off meanwhile, or on its way down
                 if not is_error(error, "VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):

@@ -277,6 +277,8 @@ if any_guest; then
     guests --state-running | while read -r uri guest; do
         echo "guest $guest: shutting down"
         ask "$uri" shutdown "$guest" >/dev/null
+        # a container's init may have no pipe: systemd's signal, which others do not hear
+        case $uri in lxc:*) ask "$uri" send-process-signal "$guest" 1 rt6 >/dev/null ;; esac
     done
     deadline=$(($(date +%%s) + patience))
     while any_guest && [ "$(date +%%s)" -lt "$deadline" ] && [ -n "$(guests --state-running)" ]; do

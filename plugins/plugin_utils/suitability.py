@@ -24,6 +24,7 @@ def facts(info):
         "ovs_bridges": info.get("ovs_bridges") or [], "vlan_bridges": info.get("vlan_bridges") or [],
         "pci_devices": info.get("pci_devices"), "cpus": info.get("cpus"), "cpu": info.get("cpu"),
         "libvirt_version": libvirt.get("version"), "qemu_version": libvirt.get("qemu_version"),
+        "virt_caps": libvirt.get("virt_caps"),
     }
 
 
@@ -93,6 +94,9 @@ def migration_obstacles(record, source, target):
     for why in bound_to_node(record):
         found.append({"what": why, "expected": "a guest that can leave its node",
                       "mend": "move it with instance_failover, which stops it here and starts it there", "code": "not_migratable"})
+    obstacle = hypervisors.backend(record.get("hypervisor", "kvm")).obstacle(values, source.get("virt_caps"))
+    if obstacle:
+        found.append(obstacle)
     for what, key in (("QEMU", "qemu_version"), ("libvirt", "libvirt_version")):
         here, there = _version(source[key]), _version(target[key])
         if here and there and there < here:
