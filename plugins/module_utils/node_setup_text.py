@@ -49,7 +49,7 @@ DRBD_OLDEST = (8, 4, 4)
 #: What is asked about in one go.
 UNITS = (
     "libvirtd.service", "libvirtd.socket", "virtqemud.service", "virtqemud.socket",
-    "libvirt-guests.service", "drbd.service", STOP_UNIT_NAME, "multipathd.service",
+    "libvirt-guests.service", "xendomains.service", "drbd.service", STOP_UNIT_NAME, "multipathd.service",
 )
 
 #: Seconds a question to libvirt may take; a stopped daemon's socket accepts and then says nothing.
@@ -311,6 +311,7 @@ Description=Put guests and replicated disks down in order when the node goes dow
 Wants=virt-guest-shutdown.target
 After=virt-guest-shutdown.target
 After=libvirtd.service libvirtd.socket virtqemud.service virtqemud.socket virtlogd.service virtlogd.socket
+After=xen.service xenstored.service xenconsoled.service
 After=network.target dbus.service
 RefuseManualStop=yes
 
