@@ -129,8 +129,9 @@ class XenPv(Xen):
         return {
             "what": "its node's Xen has no shadow paging (virt_caps of 'xl info': %s)" % (" ".join(virt_caps) or "none"),
             "expected": "shadow, or migration_mode=non-live, since xen-pv is sent live by shadow paging only",
-            "mend": "gantry_hvparams: {migration_mode: non-live} lets it move; it stands still while its memory travels. "
-                    "Or move it with instance_failover, which stops it here and starts it there", "code": "no_shadow_paging"}
+            "mend": "let it move with migration_mode=non-live, which means that it stands still while its memory travels: "
+                    "gantry_hvparams: {migration_mode: non-live} when it is made, or cluster_init with "
+                    "gantry_cluster_hvparams: {xen-pv: {migration_mode: non-live}} for all; or move it with instance_failover, which stops it here and starts it there", "code": "no_shadow_paging"}
 
     def conflicts(self, values, instance):
         """It has no firmware: something has to find it a kernel."""
