@@ -52,9 +52,6 @@ class Refusal:
     says: tuple
 
 
-_NO_GUEST = "there can be no such instance, see add"
-
-
 def refusal(hypervisor, template, verb):
     """Why a cell is impossible, or None where it has to run."""
     flavour = HYPERVISORS[hypervisor]
@@ -63,7 +60,9 @@ def refusal(hypervisor, template, verb):
             return Refusal(
                 "its guests need a processor with nested paging, which Xen does not find in the emulated ones of the lab's nodes",
                 (f"does not run {hypervisor}",))
-        return Refusal(_NO_GUEST, () if verb == "remove" else ("Unknown instance", "instance_add"))
+        if verb == "remove":
+            return Refusal("there can be no such instance, so there is nothing to do", ())
+        return Refusal("there can be no such instance, see add", ("Unknown instance", "instance_add"))
     if template == "plain" and verb in ("migrate", "failover", "migrate or failover"):
         return Refusal("its only copy is on its node", ("has only one node", "disk template plain"))
     if hypervisor == "lxc" and verb == "migrate":
