@@ -8,7 +8,7 @@ from __future__ import annotations
 import libvirt
 import pytest
 
-from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition
+from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition, libvirt_facts
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import lxc, xen
 
@@ -113,3 +113,45 @@ def test_the_signals_are_linux_s_own():
     assert {name: getattr(signal, name) for name in lxc.STOP_SIGNALS} == lxc.STOP_SIGNALS
     assert signal.SIGRTMIN + 4 == lxc.SYSTEMD_POWEROFF
     assert libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6 == lxc.SYSTEMD_POWEROFF
+
+
+class Listed:
+    """A domain as a driver without bulk statistics shows it."""
+
+    def __init__(self, name, uuid):
+        self.names = name, uuid
+
+    def name(self):
+        return self.names[0]
+
+    def UUIDString(self):  # libvirt's name
+        return self.names[1]
+
+    def state(self):
+        return [1, 1]
+
+    def info(self):
+        return [1, 131072, 131072, 1, 7]
+
+    def metadata(self, *_words):
+        error = libvirt.libvirtError("none")
+        error.err = (libvirt.VIR_ERR_NO_DOMAIN_METADATA, 0, "none", 2, None, None, None, 0, 0)
+        raise error
+
+
+class Lists:
+    """libvirt's connection to Xen: the node itself is among its domains."""
+
+    def listAllDomains(self, _flags=0):  # libvirt's name
+        return [Listed("Domain-0", libvirt_facts.DOM0), Listed("web1", "11111111-2222-3333-4444-555555555555")]
+
+    def getAllDomainStats(self, _kinds, _flags):  # libvirt's name
+        error = libvirt.libvirtError("no such call")
+        error.err = (libvirt.VIR_ERR_NO_SUPPORT, 0, "no such call", 2, None, None, None, 0, 0)
+        raise error
+
+
+def test_the_node_itself_is_no_guest():
+    """Neither a stray domain to cluster_verify, nor memory that a guest takes."""
+    found = libvirt_facts.read_domains(Lists(), libvirt)
+    assert [(domain["name"], domain["memory_mib"]) for domain, _handle in found] == [("web1", 128)]
