@@ -10,7 +10,8 @@ What is set up, and why so:
 
 * **Nothing starts by itself.** Guests and disks come up by the verbs only, after they have looked at every node.
   ``libvirt-guests`` is masked, which holds whatever its settings and its package do later; it is not stopped,
-  because its stop may suspend running guests; the same goes for Xen's ``xendomains``. ``drbd.service`` is disabled, the autostart of our domains is off.
+  because its stop may suspend running guests; the same goes for Xen's ``xendomains``. ``drbd.service`` is disabled, the
+  autostart of our domains is off.
 * **The way down is ordered.** Since libvirt-guests no longer shuts guests down when the node goes down, the unit
   ``gantry-node`` does: guests off by ACPI (switched off after a time), then their DRBD resources to secondary and
   down, while the network still stands. The peer then sees a clean goodbye, not a crashed primary. It starts nothing

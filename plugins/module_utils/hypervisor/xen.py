@@ -131,7 +131,8 @@ class XenPv(Xen):
             "expected": "shadow, or migration_mode=non-live, since xen-pv is sent live by shadow paging only",
             "mend": "let it move with migration_mode=non-live, which means that it stands still while its memory travels: "
                     "gantry_hvparams: {migration_mode: non-live} when it is made, or cluster_init with "
-                    "gantry_cluster_hvparams: {xen-pv: {migration_mode: non-live}} for all; or move it with instance_failover, which stops it here and starts it there", "code": "no_shadow_paging"}
+                    "gantry_cluster_hvparams: {xen-pv: {migration_mode: non-live}} for all; "
+                    "or move it with instance_failover, which stops it here and starts it there", "code": "no_shadow_paging"}
 
     def conflicts(self, values, instance):
         """It has no firmware: something has to find it a kernel."""

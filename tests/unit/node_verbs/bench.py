@@ -117,7 +117,8 @@ class Bench:
         operation = self.state.begin(name, "add", plan={
             "name": name, "uuid": "uuid-of-" + name, "primary": primary, "secondary": secondary, "disk_template": template,
             "admin_state": "up" if running else "down", "memory_mib": memory, "vcpus": 1,
-            "machine": "pc-1.0" if hypervisor == "kvm" else None, "domain_type": hypervisor, "hypervisor": hypervisor, "nics": [], "tags": [], "group": "default", "nodes": where, "in_use": {}, "image": None, "iso": None,
+            "machine": "pc-1.0" if hypervisor == "kvm" else None, "domain_type": hypervisor, "hypervisor": hypervisor,
+            "nics": [], "tags": [], "group": "default", "nodes": where, "in_use": {}, "image": None, "iso": None,
             "kernel": None, "initrd": None, "kernel_args": "",
             "disks": [{"index": 0, "name": name + "-disk0", "template": template, "size_mib": 64, "vg": "gantry", "nodes": where}]})
         record = self.state.end(operation, "done", {"status": "ready"})
