@@ -375,7 +375,7 @@ class Domain:
                 "Instance %s did not shut down on node %s" % (self.name, self.node) if obeys
                 else "Instance %s cannot shut down on node %s" % (self.name, self.node),
                 found="%s (%s) after %s s" % (state["state"], state["reason"], timeout if obeys else 0),
-                expected="shut off: the guest has to act on the ACPI power button",
+                expected="shut off: the guest has to act on %s" % self.hypervisor.power_button,
                 mend="look at its console, give it longer (-e gantry_shutdown_timeout=SECONDS), "
                      "or cut its power with -e gantry_force=true",
                 code="still_running",

@@ -281,8 +281,16 @@ if any_guest; then
         case $uri in lxc:*) ask "$uri" send-process-signal "$guest" 1 rt6 >/dev/null ;; esac
     done
     deadline=$(($(date +%%s) + patience))
+    # ten seconds later: to a container that neither reads a pipe nor is run by systemd
+    signal=$(($(date +%%s) + 10))
     while any_guest && [ "$(date +%%s)" -lt "$deadline" ] && [ -n "$(guests --state-running)" ]; do
         sleep 1
+        if [ "$signal" -gt 0 ] && [ "$(date +%%s)" -ge "$signal" ]; then
+            signal=0
+            guests --state-running | while read -r uri guest; do
+                case $uri in lxc:*) ask "$uri" shutdown "$guest" --mode signal >/dev/null ;; esac
+            done
+        fi
     done
     guests | while read -r uri guest; do
         echo "guest $guest: still there, switched off"

@@ -35,6 +35,9 @@ class Hypervisor:
     #: What follows "qemu" in libvirt's URI of another node's daemon: the driver's name.
     scheme = ""
 
+    #: What a guest has to act on to be shut down, in words.
+    power_button = "the ACPI power button"
+
     #: Whether the driver says which job works on a domain, and whether it can abort one.
     names_jobs = True
     aborts_jobs = True

@@ -47,6 +47,7 @@ class Lxc(Hypervisor):
     scheme = "lxc"
     domain_types = ("lxc",)
     why_no_migration = "a container's processes belong to its node's kernel, and libvirt's LXC driver has no migration"
+    power_button = "a request on its /dev/initctl, on SIGRTMIN+4 (systemd) or on the parameter stop_signal"
     nic_modes = ("bridged", "openvswitch")
     parameters = PARAMETERS
     most_disks = 1

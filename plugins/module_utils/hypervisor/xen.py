@@ -42,6 +42,7 @@ class Xen(Hypervisor):
     scheme = "xen"
     domain_types = ("xen",)
     live_migration = True
+    power_button = "Xen's request in xenstore"
     # libxl has elapsed times only, and a guest whose memory travels cannot be called back
     names_jobs = False
     aborts_jobs = False
