@@ -78,10 +78,15 @@ def most_cpu(mask):
     return max(numbers, default=None)
 
 
-def bound_to_node(record):
-    """Why the running guest can move to no other node, as sentences; empty when it can."""
+def bound_to_node(record, source=None):
+    """Why the running guest can move to no other node, as sentences; empty when it can.
+
+    :param source: :func:`facts` of the node it runs on, whose hypervisor may be unable to send it; None: that is not asked.
+    """
     whole = dict({"hypervisor": "kvm"}, **record)
-    return hypervisors.backend(whole["hypervisor"]).bound_to_node(hvparams.values_of(whole))
+    backend, values = hypervisors.backend(whole["hypervisor"]), hvparams.values_of(whole)
+    obstacle = backend.obstacle(values, source.get("virt_caps")) if source else None
+    return backend.bound_to_node(values) + ([obstacle["what"]] if obstacle else [])
 
 
 def migration_obstacles(record, source, target):
