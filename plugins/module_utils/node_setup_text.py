@@ -278,7 +278,7 @@ if any_guest; then
         echo "guest $guest: shutting down"
         ask "$uri" shutdown "$guest" >/dev/null
         # a container's init may have no pipe: systemd's signal, which others do not hear
-        case $uri in lxc:*) ask "$uri" send-process-signal "$guest" 1 rt6 >/dev/null ;; esac
+        case $uri in lxc:*) ask "$uri" send-process-signal "$guest" 1 rt5 >/dev/null ;; esac
     done
     deadline=$(($(date +%%s) + patience))
     # ten seconds later: to a container that neither reads a pipe nor is run by systemd

@@ -20,9 +20,9 @@ CAPABILITIES = (
 #: What may end a container that does not read its initctl pipe, besides systemd's own signal: libvirt's number of each, which is Linux's.
 STOP_SIGNALS = {"SIGTERM": 15, "SIGINT": 2, "SIGPWR": 30, "SIGUSR1": 10, "SIGUSR2": 12}
 
-#: systemd powers off on the C library's SIGRTMIN+4, whose SIGRTMIN is 34. To an init that does not know it, it is nothing:
+#: systemd halts on the C library's SIGRTMIN+3, whose SIGRTMIN is 34. To an init that does not know it, it is nothing:
 #: the kernel keeps from a container's first process what that has no handler for.
-SYSTEMD_POWEROFF = 38
+SYSTEMD_HALT = 37
 
 PARAMETERS = {
     "init_path": Parameter(kinds.path, "/sbin/init"),
@@ -47,7 +47,7 @@ class Lxc(Hypervisor):
     scheme = "lxc"
     domain_types = ("lxc",)
     why_no_migration = "a container's processes belong to its node's kernel, and libvirt's LXC driver has no migration"
-    power_button = "a request on its /dev/initctl, on SIGRTMIN+4 (systemd) or on the parameter stop_signal"
+    power_button = "a request on its /dev/initctl, on SIGRTMIN+3 (systemd) or on the parameter stop_signal"
     nic_modes = ("bridged", "openvswitch")
     parameters = PARAMETERS
     most_disks = 1
@@ -82,7 +82,7 @@ class Lxc(Hypervisor):
         except binding.libvirtError as error:
             if error.get_error_code() != binding.VIR_ERR_OPERATION_UNSUPPORTED:
                 raise
-        domain.sendProcessSignal(1, SYSTEMD_POWEROFF, 0)
+        domain.sendProcessSignal(1, SYSTEMD_HALT, 0)
 
     def parse_capabilities(self, text, architecture):
         """There are no machine types."""

@@ -90,7 +90,7 @@ class Container:
 
 
 @pytest.mark.parametrize(("hears", "signal", "presses"), [
-    ("pipe", "SIGTERM", 1), (lxc.SYSTEMD_POWEROFF, "SIGTERM", 1), (15, "SIGTERM", 2), (12, "SIGUSR2", 2), (12, "SIGTERM", None)])
+    ("pipe", "SIGTERM", 1), (lxc.SYSTEMD_HALT, "SIGTERM", 1), (15, "SIGTERM", 2), (12, "SIGUSR2", 2), (12, "SIGTERM", None)])
 @pytest.mark.parametrize("error", [None, libvirt.VIR_ERR_OPERATION_UNSUPPORTED])
 def test_a_container_is_asked_in_the_language_of_its_init(hears, signal, presses, error):
     if hears == "pipe" and error:
@@ -111,8 +111,8 @@ def test_other_errors_of_the_pipe_are_told():
 def test_the_signals_are_linux_s_own():
     import signal
     assert {name: getattr(signal, name) for name in lxc.STOP_SIGNALS} == lxc.STOP_SIGNALS
-    assert signal.SIGRTMIN + 4 == lxc.SYSTEMD_POWEROFF
-    assert libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6 == lxc.SYSTEMD_POWEROFF
+    assert signal.SIGRTMIN + 3 == lxc.SYSTEMD_HALT
+    assert libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT5 == lxc.SYSTEMD_HALT
 
 
 class Listed:
