@@ -41,7 +41,7 @@ def build(paths: Paths, lab: dict) -> dict:
             "ansible_host": "127.0.0.1",
             "ansible_port": own["ssh_port"],
             "gantry_node_address": nodes.address(node),
-            "gantry_node_hypervisors": [nodes.flavour(lab, node)],
+            "gantry_node_hypervisors": list(config.HYPERVISORS[nodes.flavour(lab, node)]),
             # Guests never move from one hypervisor to another.
             **({"gantry_node_group": nodes.flavour(lab, node)} if len(flavours) > 1 else {}),
             "gantry_fence": [

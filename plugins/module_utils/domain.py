@@ -375,7 +375,7 @@ class Domain:
                 "Instance %s did not shut down on node %s" % (self.name, self.node) if obeys
                 else "Instance %s cannot shut down on node %s" % (self.name, self.node),
                 found="%s (%s) after %s s" % (state["state"], state["reason"], timeout if obeys else 0),
-                expected="shut off: the guest has to act on the ACPI power button",
+                expected="shut off: the guest has to act on %s" % self.hypervisor.power_button,
                 mend="look at its console, give it longer (-e gantry_shutdown_timeout=SECONDS), "
                      "or cut its power with -e gantry_force=true",
                 code="still_running",
@@ -386,10 +386,11 @@ class Domain:
         """Press the power button every few seconds. Returns whether the guest is off within ``timeout`` seconds."""
         binding = libvirt_connection.library()
         what = "The power button of domain %s could not be pressed" % self.name
+        values = self.hypervisor.values_of(self.record)
 
         def press():
             try:
-                domain.shutdownFlags(self.hypervisor.shutdown_flags(binding))
+                self.hypervisor.ask_to_stop(binding, domain, values, presses)
             except binding.libvirtError as error:
                 # off meanwhile, or on its way down
                 if not is_error(error, "VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):

@@ -91,7 +91,7 @@ def merge(text, uris, timeout):
     """
     drivers = {uri: {
         "ok": False, "error": "libvirt gave no answer within %s s" % timeout, "version": None, "qemu_version": None,
-        "uri": uri, "domain_types": [], "machines": {}, "machine_list": [], "cpu_models": [],
+        "uri": uri, "domain_types": [], "machines": {}, "machine_list": [], "cpu_models": [], "virt_caps": None,
     } for uri in uris}
     domains, jobs, complete = [], {}, set()
     for line in text.splitlines(keepends=True):
@@ -121,7 +121,7 @@ def _as_one(drivers):
         for key in ("domain_types", "machine_list", "cpu_models"):
             whole[key] = whole[key] + [value for value in other[key] if value not in whole[key]]
         whole["machines"] = dict(other["machines"], **whole["machines"])
-        for key in ("version", "qemu_version"):
+        for key in ("version", "qemu_version", "virt_caps"):
             whole[key] = whole[key] or other[key]
     return whole
 

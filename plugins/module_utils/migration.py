@@ -178,6 +178,7 @@ class Migration:
         self.uuid = instance["uuid"]
         self.generation = instance["generation"]
         self.record = instance.get("record")
+        self.values = hypervisor.values_of(self.record)
         self.node = instance["node"]
         self.disks = instance.get("disks") or []
         self.target = target
@@ -205,7 +206,7 @@ class Migration:
         self.target_side.departed = departure.generation_of(self.uuid, self.target["node"], self.memory["locks"])
         source, target = self._look()
         verdict = migration_verdict.verdict(source, target)
-        leaving = (source["job"] or {}).get("type") == "migration_out"
+        leaving = self._is_leaving(source)
         if not verdict["settled"] and not leaving and target["reachable"]:
             source, target, verdict = self._settle()
         if verdict["outcome"] == "source" and verdict["todo"]:
@@ -237,6 +238,11 @@ class Migration:
         return self._result(verdict, source, target, start)
 
     # -- looking -------------------------------------------------------------------------------------------------
+
+    def _is_leaving(self, source):
+        """Whether an earlier run's migration still works here. A driver that does not name its jobs has our mark on the guest."""
+        kind = (source["job"] or {}).get("type")
+        return kind == "migration_out" or not self.hypervisor.names_jobs and kind == "unknown" and source["arriving"]
 
     def _look(self, fresh=False):
         """Both sides, the source first: what has left it by then must be at the target."""
@@ -280,8 +286,12 @@ class Migration:
         return source, target, verdict if self.executor.check_mode else migration_verdict.verdict(source, target)
 
     def _refuse_incompatible(self):
-        """The target's versions and processor, right before the guest is sent. The guest's own, live definition counts: what it was
-        started with may be another than what it would be started with now."""
+        """The hypervisor here, the target's versions and processor, right before the guest is sent. The guest's own, live definition
+        counts: what it was started with may be another than what it would be started with now."""
+        lack = self.hypervisor.obstacle(self.values, self.hypervisor.virt_caps())
+        if lack:
+            raise GantryError("Instance %s cannot migrate live from node %s" % (self.name, self.node), found=lack["what"],
+                              expected=lack["expected"], mend=lack["mend"], code=lack["code"])
         migration_verdict.refuse_older(self.name, self.target["node"], self.source_side.versions(), self.target_side.versions())
         domain = self.source_side.domain()
         text = ask("Domain %s could not be read" % self.name, domain.XMLDesc, 0)
@@ -304,7 +314,7 @@ class Migration:
         """Start the migration and watch it to its end. Nothing is decided here."""
         binding = libvirt_connection.library()
         domain = self.source_side.domain()
-        flags = self.hypervisor.migrate_flags(binding)
+        flags = self.hypervisor.migrate_flags(binding, self.values)
         parameters, known = {}, self.hypervisor.migration_options
         if self.options["tunnelled"]:
             flags |= binding.VIR_MIGRATE_TUNNELLED
@@ -327,7 +337,7 @@ class Migration:
         self.returned_at = time.monotonic()
         if attempt.error is not None:
             self.error = self._text_of(attempt.error)
-        elif not attempt.done.is_set():
+        elif not attempt.done.is_set() and self.hypervisor.aborts_jobs:
             self.error = "the migration did not end within %s s after it was aborted" % ABORT_TIMEOUT
 
     def _mark(self, domain, arriving):
@@ -373,16 +383,24 @@ class Migration:
             wait(min(pause, max(0.0, end - time.monotonic())))
             pause = min(pause * 1.5, 2.0)
             job = None if is_over() else Side._job(domain)
-            if job and job["type"] == "migration_out":
+            if job and (job["type"] == "migration_out" or not self.hypervisor.names_jobs):
                 self.progress = job
         if not is_over():
-            self.error = "it did not end within %s s and was aborted" % self.options["timeout"]
-            try:
-                ask("The migration of instance %s could not be aborted" % self.name, domain.abortJob)
-            except GantryError as error:
-                # over in the meantime, or past the point of no return: the verdict will tell
-                self.error += "; abort: %s" % error.found
+            self._abort(domain)
             wait(ABORT_TIMEOUT)
+
+    def _abort(self, domain):
+        """The time is up. Where the driver cannot abort, the migration goes on, and the same command takes it up again."""
+        if not self.hypervisor.aborts_jobs:
+            self.error = "it did not end within %s s and goes on: libvirt's driver of %s cannot abort it" % (
+                self.options["timeout"], self.hypervisor.name)
+            return
+        self.error = "it did not end within %s s and was aborted" % self.options["timeout"]
+        try:
+            ask("The migration of instance %s could not be aborted" % self.name, domain.abortJob)
+        except GantryError as error:
+            # over in the meantime, or past the point of no return: the verdict will tell
+            self.error += "; abort: %s" % error.found
 
     def _text_of(self, error):
         if libvirt_connection.is_error(error):
@@ -434,7 +452,8 @@ class Migration:
 
     def _resume_source(self):
         """It was stopped for a switch-over that never came."""
-        ask("Instance %s could not be resumed on node %s" % (self.name, self.node), self.source_side.domain().resume)
+        ask("Instance %s could not be resumed on node %s" % (self.name, self.node), self.hypervisor.resume, self.executor,
+            self.source_side.domain())
 
     def _end_source(self):
         """End what libvirt itself would have ended, had it learnt that the target has the guest."""
@@ -495,6 +514,14 @@ class Migration:
     def _failure(self, verdict):
         """What is told when the guest is not proven to be at the target."""
         why = "%s; libvirt: %s" % (verdict["why"], self.error) if self.error else verdict["why"]
+        if verdict["outcome"] == "source" and self.error and "logdirty" in self.error:
+            # what is refused beforehand where 'xl info' can be asked
+            lack = self.hypervisor.obstacle(self.values, [])
+            if lack:
+                return GantryError(
+                    "Instance %s was not migrated; it runs on node %s and nowhere else" % (self.name, self.node),
+                    found="%s; its node's Xen has no shadow paging" % why, expected=lack["expected"], mend=lack["mend"],
+                    code=lack["code"])
         if verdict["outcome"] == "source":
             return GantryError(
                 "Instance %s was not migrated; it runs on node %s and nowhere else" % (self.name, self.node),

@@ -24,7 +24,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils.errors import Gantr
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 
 #: Services that start guests or disks by themselves when a node comes up. None may be on.
-AUTOSTART_SERVICES = ("libvirt-guests", "drbd")
+AUTOSTART_SERVICES = ("libvirt-guests", "drbd", "xendomains")
 #: The one that must be on: it takes guests and disks down in order when the node goes down.
 SHUTDOWN_SERVICE = setup.STOP_UNIT_NAME.removesuffix(".service")
 
@@ -218,7 +218,10 @@ def migration_keys(public, authorized):
 
 
 def service_enabled(name, root="/"):
-    """Whether systemd starts the service at boot, from its links (asking systemctl costs a process)."""
+    """Whether systemd starts the service at boot, from its links (asking systemctl costs a process).
+
+    A service that has no unit but a script of System V (xendomains) has links of that kind.
+    """
     unit = name + ".service"
     folders = [os.path.join(root, path) for path in ("etc/systemd/system", "run/systemd/system")]
     for folder in folders:
@@ -233,7 +236,11 @@ def service_enabled(name, root="/"):
         for entry in inside:
             if entry.endswith((".wants", ".requires")) and os.path.lexists(os.path.join(folder, entry, unit)):
                 return True
-    return False
+    own = ["etc/systemd/system", "run/systemd/system", "lib/systemd/system", "usr/lib/systemd/system"]
+    if any(os.path.lexists(os.path.join(root, folder, unit)) for folder in own):
+        return False
+    started = re.compile(r"S\d\d" + re.escape(name))
+    return any(started.fullmatch(link) for level in "2345" for link in names(os.path.join(root, "etc/rc%s.d" % level)) or [])
 
 
 def lvm_filter(text, local=""):

@@ -10,7 +10,8 @@ What is set up, and why so:
 
 * **Nothing starts by itself.** Guests and disks come up by the verbs only, after they have looked at every node.
   ``libvirt-guests`` is masked, which holds whatever its settings and its package do later; it is not stopped,
-  because its stop may suspend running guests. ``drbd.service`` is disabled, the autostart of our domains is off.
+  because its stop may suspend running guests; the same goes for Xen's ``xendomains``. ``drbd.service`` is disabled, the
+  autostart of our domains is off.
 * **The way down is ordered.** Since libvirt-guests no longer shuts guests down when the node goes down, the unit
   ``gantry-node`` does: guests off by ACPI (switched off after a time), then their DRBD resources to secondary and
   down, while the network still stands. The peer then sees a clean goodbye, not a crashed primary. It starts nothing
@@ -437,6 +438,10 @@ def setup_services(executor, wanted, files, units):
     if units.get("libvirt-guests.service", {}).get("LoadState") != "masked":
         # Never stopped: its stop may suspend or shut down the guests that run.
         executor.change("mask libvirt-guests.service", ["systemctl", "mask", "libvirt-guests.service"])
+    # Xen's own service of the kind: it saves the guests' memory when the node goes down, and restores it when it comes up.
+    domains = units.get("xendomains.service", {}).get("LoadState")
+    if domains != "masked" and (domains == "loaded" or "xen:///system" in uris_of(wanted)):
+        executor.change("mask xendomains.service", ["systemctl", "mask", "xendomains.service"])
 
     patience = wanted["shutdown_timeout"]
     write(executor, files, texts.STOP_SCRIPT, texts.stop_script_text(patience, uris_of(wanted)), 0o755)

@@ -49,7 +49,7 @@ DRBD_OLDEST = (8, 4, 4)
 #: What is asked about in one go.
 UNITS = (
     "libvirtd.service", "libvirtd.socket", "virtqemud.service", "virtqemud.socket",
-    "libvirt-guests.service", "drbd.service", STOP_UNIT_NAME, "multipathd.service",
+    "libvirt-guests.service", "xendomains.service", "drbd.service", STOP_UNIT_NAME, "multipathd.service",
 )
 
 #: Seconds a question to libvirt may take; a stopped daemon's socket accepts and then says nothing.
@@ -277,10 +277,20 @@ if any_guest; then
     guests --state-running | while read -r uri guest; do
         echo "guest $guest: shutting down"
         ask "$uri" shutdown "$guest" >/dev/null
+        # a container's init may have no pipe: systemd's signal, which others do not hear
+        case $uri in lxc:*) ask "$uri" send-process-signal "$guest" 1 rt5 >/dev/null ;; esac
     done
     deadline=$(($(date +%%s) + patience))
+    # ten seconds later: to a container that neither reads a pipe nor is run by systemd
+    signal=$(($(date +%%s) + 10))
     while any_guest && [ "$(date +%%s)" -lt "$deadline" ] && [ -n "$(guests --state-running)" ]; do
         sleep 1
+        if [ "$signal" -gt 0 ] && [ "$(date +%%s)" -ge "$signal" ]; then
+            signal=0
+            guests --state-running | while read -r uri guest; do
+                case $uri in lxc:*) ask "$uri" shutdown "$guest" --mode signal >/dev/null ;; esac
+            done
+        fi
     done
     guests | while read -r uri guest; do
         echo "guest $guest: still there, switched off"
@@ -309,6 +319,7 @@ Description=Put guests and replicated disks down in order when the node goes dow
 Wants=virt-guest-shutdown.target
 After=virt-guest-shutdown.target
 After=libvirtd.service libvirtd.socket virtqemud.service virtqemud.socket virtlogd.service virtlogd.socket
+After=xen.service xenstored.service xenconsoled.service
 After=network.target dbus.service
 RefuseManualStop=yes
 

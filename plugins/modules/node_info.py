@@ -123,7 +123,8 @@ node_info:
       type: int
     libvirt:
       description:
-        - The daemon. C(ok), C(error), C(version), C(qemu_version), C(uri), C(domain_types), C(machines) (what each alias
+        - The daemon. C(ok), C(error), C(version), C(qemu_version), C(virt_caps) (Xen's own words for what it can, null where that
+          is unknown), C(uri), C(domain_types), C(machines) (what each alias
           stands for), C(machine_list), C(cpu_models) (the processor models that a guest can be given whole) and C(drivers)
           (whether the driver of each URI has answered; C(ok) is true only if all have).
       type: dict

@@ -15,7 +15,8 @@ description:
     O(peers) it also distributes the trust between the nodes.
   - Everything is checked before anything is changed; a server that cannot be a node is refused with what was found,
     what was expected and what mends it.
-  - Nothing starts by itself on a node. C(libvirt-guests) is masked (not stopped, which could suspend running guests),
+  - Nothing starts by itself on a node. C(libvirt-guests) and Xen's C(xendomains) are masked (not stopped, which could suspend
+    running guests),
     C(drbd.service) is disabled and the autostart of the collection's domains is switched off.
   - When the node goes down, the unit C(gantry-node.service) shuts the guests down by ACPI, switches off those that do
     not obey within O(shutdown_timeout), and takes their DRBD resources down while the network still stands. It starts

@@ -47,6 +47,7 @@ options:
       - Added to the operation's own parameters; values that are none are not.
       - V(failover) knows V(can_fence), there is a fence device for the primary, and V(fenced), it proved the primary
         to be off.
+      - V(migrate) knows V(allow_failover), what cannot migrate live may be failed over.
     type: dict
     default: {}
 seealso:
@@ -79,7 +80,7 @@ do:
   description:
     - What to do. V(nothing), nothing is left to do.
     - For the verb V(migrate), V(migrate), or V(finish) when the guest is at the target and only the work after the
-      migration is missing.
+      migration is missing, or V(failover) when the verb of that name has to move it.
     - For the verb V(failover), V(planned) when the primary answers, V(fence) when its fence device has to prove that it
       is off, V(wait) when DRBD may not have noticed yet that the node named dead is, V(dead) when it is proven or
       declared dead.

@@ -24,6 +24,7 @@ def facts(info):
         "ovs_bridges": info.get("ovs_bridges") or [], "vlan_bridges": info.get("vlan_bridges") or [],
         "pci_devices": info.get("pci_devices"), "cpus": info.get("cpus"), "cpu": info.get("cpu"),
         "libvirt_version": libvirt.get("version"), "qemu_version": libvirt.get("qemu_version"),
+        "virt_caps": libvirt.get("virt_caps"),
     }
 
 
@@ -77,10 +78,15 @@ def most_cpu(mask):
     return max(numbers, default=None)
 
 
-def bound_to_node(record):
-    """Why the running guest can move to no other node, as sentences; empty when it can."""
+def bound_to_node(record, source=None):
+    """Why the running guest can move to no other node, as sentences; empty when it can.
+
+    :param source: :func:`facts` of the node it runs on, whose hypervisor may be unable to send it; None: that is not asked.
+    """
     whole = dict({"hypervisor": "kvm"}, **record)
-    return hypervisors.backend(whole["hypervisor"]).bound_to_node(hvparams.values_of(whole))
+    backend, values = hypervisors.backend(whole["hypervisor"]), hvparams.values_of(whole)
+    obstacle = backend.obstacle(values, source.get("virt_caps")) if source else None
+    return backend.bound_to_node(values) + ([obstacle["what"]] if obstacle else [])
 
 
 def migration_obstacles(record, source, target):
@@ -93,6 +99,9 @@ def migration_obstacles(record, source, target):
     for why in bound_to_node(record):
         found.append({"what": why, "expected": "a guest that can leave its node",
                       "mend": "move it with instance_failover, which stops it here and starts it there", "code": "not_migratable"})
+    obstacle = hypervisors.backend(record.get("hypervisor", "kvm")).obstacle(values, source.get("virt_caps"))
+    if obstacle:
+        found.append(obstacle)
     for what, key in (("QEMU", "qemu_version"), ("libvirt", "libvirt_version")):
         here, there = _version(source[key]), _version(target[key])
         if here and there and there < here:

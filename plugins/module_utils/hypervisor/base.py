@@ -35,6 +35,13 @@ class Hypervisor:
     #: What follows "qemu" in libvirt's URI of another node's daemon: the driver's name.
     scheme = ""
 
+    #: What a guest has to act on to be shut down, in words.
+    power_button = "the ACPI power button"
+
+    #: Whether the driver says which job works on a domain, and whether it can abort one.
+    names_jobs = True
+    aborts_jobs = True
+
     #: The parameters by name: :class:`parameters.Parameter`.
     parameters = {}
 
@@ -68,6 +75,10 @@ class Hypervisor:
         """The parameters' values where no level says anything."""
         return {name: parameter.default for name, parameter in self.parameters.items()}
 
+    def values_of(self, record):
+        """The effective parameters of a record that a node was given; the defaults where it says nothing."""
+        return dict(self.defaults(), **((record or {}).get("hvparams_effective") or {}))
+
     def nic_model(self, values):
         """The model of a card that was given none."""
         return self.nic_types.get(values.get("nic_type"))
@@ -99,9 +110,10 @@ class Hypervisor:
         """
         return 0
 
-    def migrate_flags(self, binding):
-        """Flags of ``migrateToURI3`` that every live migration has.
+    def migrate_flags(self, binding, values=None):
+        """Flags of ``migrateToURI3`` that every migration of a running guest has.
 
+        :param values: the effective value of each parameter.
         :raises GantryError: this hypervisor cannot migrate.
         """
         raise GantryError(
@@ -109,9 +121,34 @@ class Hypervisor:
             mend="move it with instance_failover, which stops it here and starts it there", code="no_live_migration",
         )
 
+    def virt_caps(self):
+        """What the hypervisor itself says that it can do, as a list of words; None where that is unknown. Asked on a node."""
+        return None
+
+    def obstacle(self, values, virt_caps):
+        """What the hypervisor of the node that a running guest is on cannot do to send it: ``{"what", "expected", "mend",
+        "code"}``, or None. Pure.
+
+        :param virt_caps: as :meth:`virt_caps` returns; what is unknown is not held against it.
+        """
+        return None
+
+    def resume(self, executor, domain):
+        """Let a guest that was stopped for a migration which failed go on. May raise libvirt's error."""
+        domain.resume()
+
+    def ask_to_stop(self, binding, domain, values, asked):
+        """Ask a guest to shut down, as its power button would. May raise libvirt's error.
+
+        :param values: the effective value of each parameter.
+        :param asked: how often it was asked before; that is done every few seconds until it is off.
+        """
+        domain.shutdownFlags(self.shutdown_flags(binding))
+
     def abilities(self, connection, architecture):
-        """What the node's driver can run: ``domain_types``, ``machines``, ``machine_list`` and ``cpu_models``."""
-        return dict(self.parse_capabilities(connection.getCapabilities(), architecture), cpu_models=[])
+        """What the node's driver can run: ``domain_types``, ``machines``, ``machine_list``, ``cpu_models`` and ``virt_caps``."""
+        return dict(
+            self.parse_capabilities(connection.getCapabilities(), architecture), cpu_models=[], virt_caps=self.virt_caps())
 
     def parse_capabilities(self, text, architecture):
         """What libvirt's capabilities say about guests of an architecture.

@@ -218,7 +218,7 @@ class Kvm(Hypervisor):
             return flags | binding.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | getattr(binding, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
         return flags | binding.VIR_DOMAIN_UNDEFINE_NVRAM | getattr(binding, "VIR_DOMAIN_UNDEFINE_TPM", 0)
 
-    def migrate_flags(self, binding):
+    def migrate_flags(self, binding, values=None):
         """Peer to peer: the source's daemon carries it on when we die. The definition moves with the guest.
 
         Paused, because libvirt's own last step is not safe: the target resumes the guest and answers, and when

@@ -17,6 +17,13 @@ CAPABILITIES = (
     "sys_nice", "sys_pacct", "sys_ptrace", "sys_rawio", "sys_resource", "sys_time", "sys_tty_config", "syslog", "wake_alarm",
 )
 
+#: What may end a container that does not read its initctl pipe, besides systemd's own signal: libvirt's number of each, which is Linux's.
+STOP_SIGNALS = {"SIGTERM": 15, "SIGINT": 2, "SIGPWR": 30, "SIGUSR1": 10, "SIGUSR2": 12}
+
+#: systemd halts on the C library's SIGRTMIN+3, whose SIGRTMIN is 34. To an init that does not know it, it is nothing:
+#: the kernel keeps from a container's first process what that has no handler for.
+SYSTEMD_HALT = 37
+
 PARAMETERS = {
     "init_path": Parameter(kinds.path, "/sbin/init"),
     "init_args": Parameter(kinds.arguments, []),
@@ -28,6 +35,7 @@ PARAMETERS = {
     "uid_base": Parameter(kinds.number(0, 4000000000), 0),
     "uid_count": Parameter(kinds.number(1, 65536 * 16), 65536),
     "reboot_behavior": Parameter(kinds.choice("reboot", "exit"), "reboot"),
+    "stop_signal": Parameter(kinds.choice(*STOP_SIGNALS), "SIGTERM"),
 }
 
 
@@ -39,6 +47,7 @@ class Lxc(Hypervisor):
     scheme = "lxc"
     domain_types = ("lxc",)
     why_no_migration = "a container's processes belong to its node's kernel, and libvirt's LXC driver has no migration"
+    power_button = "a request on its /dev/initctl, on SIGRTMIN+3 (systemd) or on the parameter stop_signal"
     nic_modes = ("bridged", "openvswitch")
     parameters = PARAMETERS
     most_disks = 1
@@ -54,6 +63,26 @@ class Lxc(Hypervisor):
         if 0 < values["uid_base"] < 65536:
             found.append("uid_base below 65536 would make the container's users those of the node")
         return found
+
+    def shutdown_flags(self, binding):
+        """The pipe that init reads; see :meth:`ask_to_stop` for those that have none."""
+        return binding.VIR_DOMAIN_SHUTDOWN_INITCTL
+
+    def ask_to_stop(self, binding, domain, values, asked):
+        """Whoever is init understands one of these: its pipe, systemd's signal, and, when both were not heard, ``stop_signal``.
+
+        Flags of 0, which should try the pipe and then SIGTERM, do not: where there is no pipe libvirt believes that it has
+        asked, and sends no signal.
+        """
+        if asked % 2:
+            domain.sendProcessSignal(1, STOP_SIGNALS[values["stop_signal"]], 0)
+            return
+        try:
+            super().ask_to_stop(binding, domain, values, asked)
+        except binding.libvirtError as error:
+            if error.get_error_code() != binding.VIR_ERR_OPERATION_UNSUPPORTED:
+                raise
+        domain.sendProcessSignal(1, SYSTEMD_HALT, 0)
 
     def parse_capabilities(self, text, architecture):
         """There are no machine types."""

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import re
+
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import parameters as kinds
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.base import Hypervisor
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.parameters import Parameter
@@ -14,9 +18,13 @@ _COMMON = {
     "cpu_mask": Parameter(kinds.cpu_mask, "all", "cpu_mask"),
     "cpu_weight": Parameter(kinds.number(1, 65535), 256, "cpu_weight"),
     "memory_min": Parameter(kinds.mebibytes, 0, "minmem (backend parameter)"),
+    "migration_mode": Parameter(kinds.choice("live", "non-live"), "live", "migration_mode"),
     "reboot_behavior": Parameter(kinds.choice("reboot", "exit"), "reboot", "reboot_behavior"),
     "vif_script": Parameter(kinds.path, "", "vif_script"),
 }
+
+#: Seconds ``xl`` may take to answer.
+XL_TIMEOUT = 20
 
 _KERNEL = {
     "kernel_path": Parameter(kinds.path, "", "kernel_path"),
@@ -34,6 +42,10 @@ class Xen(Hypervisor):
     scheme = "xen"
     domain_types = ("xen",)
     live_migration = True
+    power_button = "Xen's request in xenstore"
+    # libxl has elapsed times only, and a guest whose memory travels cannot be called back
+    names_jobs = False
+    aborts_jobs = False
     nic_modes = ("bridged", "openvswitch")
     nic_trunks = False
 
@@ -53,6 +65,26 @@ class Xen(Hypervisor):
             return ["it has PCI devices of its node (%s)" % ", ".join(values["pci_devices"])]
         return []
 
+    def virt_caps(self):
+        """What Xen was built with and what the processor gives it: the line ``virt_caps`` of ``xl info``."""
+        try:
+            told = Executor(timeout=XL_TIMEOUT).read(["xl", "info"], ok=None)
+        except GantryError:
+            return None
+        return parse_virt_caps(told.out) if told.rc == 0 else None
+
+    def resume(self, executor, domain):
+        """Let a guest go on whose migration failed.
+
+        When sending fails before the guest was suspended (a Xen without shadow paging), libvirt takes the guest for paused while
+        it runs, and to unpause what is not paused is an error of Xen's. So it is paused indeed, then libvirt is right.
+        """
+        number = str(domain.ID())
+        told = Executor(timeout=XL_TIMEOUT).read(["xl", "list", number], ok=None)
+        if told.rc == 0 and is_going(told.out, number):
+            executor.change("pause domain %s, as libvirt believes it to be" % number, ["xl", "pause", number])
+        domain.resume()
+
     def abilities(self, connection, architecture):
         """Also the machine's memory: /proc/meminfo in dom0 knows of dom0's share only."""
         found = super().abilities(connection, architecture)
@@ -64,15 +96,17 @@ class Xen(Hypervisor):
         """A saved memory goes with the definition; libxl knows no more."""
         return binding.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
 
-    def migrate_flags(self, binding):
+    def migrate_flags(self, binding, values=None):
         """As with kvm: peer to peer, and paused at the target until the source is proven to be without the guest.
 
-        libxl refuses the flags that protect a migration from other calls; the instance's lock does that.
+        libxl refuses the flags that protect a migration from other calls; the instance's lock does that. Without the flag for
+        a live migration the guest is suspended while its memory travels.
         """
-        return (
-            binding.VIR_MIGRATE_LIVE | binding.VIR_MIGRATE_PEER2PEER | binding.VIR_MIGRATE_PERSIST_DEST
-            | binding.VIR_MIGRATE_UNDEFINE_SOURCE | binding.VIR_MIGRATE_PAUSED
+        flags = (
+            binding.VIR_MIGRATE_PEER2PEER | binding.VIR_MIGRATE_PERSIST_DEST | binding.VIR_MIGRATE_UNDEFINE_SOURCE
+            | binding.VIR_MIGRATE_PAUSED
         )
+        return flags if (values or {}).get("migration_mode") == "non-live" else flags | binding.VIR_MIGRATE_LIVE
 
 
 class XenPv(Xen):
@@ -87,6 +121,19 @@ class XenPv(Xen):
         bootloader_args=Parameter(kinds.text, "", "bootloader_args"),
         pci_devices=Parameter(kinds.pci_devices, [], fixed=True),
     )
+
+    def obstacle(self, values, virt_caps):
+        """Who sends a guest that runs has to know which of its pages change meanwhile; of a paravirtual one Xen learns that by
+        shadow paging, which Debian's Xen is built without."""
+        if values.get("migration_mode") == "non-live" or virt_caps is None or "shadow" in virt_caps:
+            return None
+        return {
+            "what": "its node's Xen has no shadow paging (virt_caps of 'xl info': %s)" % (" ".join(virt_caps) or "none"),
+            "expected": "shadow, or migration_mode=non-live, since xen-pv is sent live by shadow paging only",
+            "mend": "let it move with migration_mode=non-live, which means that it stands still while its memory travels: "
+                    "gantry_hvparams: {migration_mode: non-live} when it is made, or cluster_init with "
+                    "gantry_cluster_hvparams: {xen-pv: {migration_mode: non-live}} for all; "
+                    "or move it with instance_failover, which stops it here and starts it there", "code": "no_shadow_paging"}
 
     def conflicts(self, values, instance):
         """It has no firmware: something has to find it a kernel."""
@@ -150,3 +197,26 @@ class XenHvm(Xen):
         if "cdrom" in values["boot_order"] and not values["cdrom_image_path"]:
             found.append("boot_order names the CD-ROM, and there is no cdrom_image_path")
         return found
+
+
+def parse_virt_caps(text):
+    """The words of the line ``virt_caps`` of ``xl info``. Pure.
+
+    :returns: None where there is none, or where it is of a Xen before 4.13, which told of "hvm" and "hvm_directio" only.
+    """
+    line = re.search(r"^virt_caps[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
+    words = line.group(1).split() if line else []
+    return words if set(words) - {"hvm", "hvm_directio"} else None
+
+
+def is_going(text, number):
+    """Whether ``xl list`` shows a domain that runs or waits for something to do: neither paused, suspended, crashed nor dying. Pure.
+
+    :param text: what ``xl list NUMBER`` prints: name, number, memory, processors, state and time.
+    """
+    for line in text.splitlines():
+        columns = line.split()
+        # a domain's name has no blanks; Xen's own of a migration have: "name--incoming"
+        if len(columns) == 6 and columns[1] == number:
+            return re.fullmatch(r"[r-][b-]----", columns[4]) is not None
+    return False

@@ -34,7 +34,7 @@ def plan(verb, node, records, nodes, observations, params=None):
     :param records: all instance records by name.
     :param nodes: all node records by name.
     :param observations: a list; nodes that are marked offline may be missing.
-    :param params: ``evacuate`` (primary, secondary or all), ``force``, ``dead_node`` (the operator's
+    :param params: ``evacuate`` (primary, secondary or all), ``force``, ``allow_failover``, ``dead_node`` (the operator's
         word), ``can_fence``, ``waited``.
     :raises GantryError: the verb must not touch anything.
     """

@@ -16,23 +16,26 @@ _DOWN = (views.DOWN,)
 
 
 def migrate(node, records, nodes, observations, params):
-    """All primaries go to their other node: the running ones live, the stopped ones by a planned failover."""
-    del params
+    """All primaries go to their other node: the running ones live, the stopped ones by a planned failover.
+
+    :param params: ``allow_failover``: those that cannot migrate live are stopped and started.
+    """
     pool = Pool(nodes, observations)
-    return {"instances": _by_name(_moves(node, _primaries(node, records), pool)[0]), "notes": []}
+    return {"instances": _by_name(_moves(node, _primaries(node, records), pool, params)[0]), "notes": []}
 
 
 def evacuate(node, records, nodes, observations, params):
     """Primaries leave by a move, then every mirror on the node, those just made too, goes to a new node.
 
     :param params: ``evacuate``: primary (only the moves), secondary (only the mirrors that are there now) or all;
-        ``force``: take a new node though the cluster is then not N+1; ``settings``: the cluster's, which name the allocator.
+        ``force``: take a new node though the cluster is then not N+1; ``allow_failover`` as in :func:`migrate`; ``settings``:
+        the cluster's, which name the allocator.
     """
     what, force = params.get("evacuate") or "all", bool(params.get("force"))
     pool = Pool(nodes, observations)
     if what != "primary":
         pool.choosing(params.get("settings") or {}, nodes, records, observations)
-    entries, moved = _moves(node, _primaries(node, records) if what != "secondary" else [], pool)
+    entries, moved = _moves(node, _primaries(node, records) if what != "secondary" else [], pool, params)
     layout = {name: (record["primary"], record["secondary"]) for name, record in records.items()}
     layout.update({name: (target, node) for name, target in moved.items()})
     leaving = [] if what == "primary" else [
@@ -85,7 +88,8 @@ def failover(node, records, nodes, observations, params):
 def reboot(node, records, nodes, observations, params):
     """One node of a rolling reboot: everything must be redundant, and everything on the node must be able to leave.
 
-    :param params: ``force``: guests that cannot leave are shut down with the node, and started again after.
+    :param params: ``force``: guests that cannot leave are shut down with the node, and started again after; ``allow_failover`` as in
+        :func:`migrate`.
     :returns: beside the plan ``activate`` (names of the instances with a mirror here), ``restart`` (guests that go down
         with the node) and ``before`` (what the node must show again: boot_id, DRBD's version).
     :raises GantryError: not redundant, or something cannot leave. Nothing has been touched.
@@ -99,7 +103,7 @@ def reboot(node, records, nodes, observations, params):
             mend="look at it with cluster_info; let syncs end, or run instance_repair", code="not_redundant",
         )
     here = _primaries(node, records)
-    entries, _moved = _moves(node, [record for record in here if record["disk_template"] == "drbd"], pool)
+    entries, _moved = _moves(node, [record for record in here if record["disk_template"] == "drbd"], pool, params)
     stuck = [record for record in here if record["disk_template"] != "drbd" and pool.picture(record)["alive"]]
     left = ["%s: %s" % (one["name"], one["left"]) for one in entries if one["left"]]
     if not params.get("force"):
@@ -131,18 +135,18 @@ def _by_name(entries):
     return sorted(entries, key=lambda one: one["name"])
 
 
-def _moves(node, records, pool):
+def _moves(node, records, pool, params):
     """Plan the moves of primaries: (entries, {name: target} of those that go)."""
     entries, moved = [], {}
     for record in sorted(records, key=lambda record: (record["memory_mib"], record["name"])):
-        one = _move(record, node, pool)
+        one = _move(record, node, pool, params)
         entries.append(one)
         if one["steps"]:
             moved[record["name"]] = record["secondary"]
     return entries, moved
 
 
-def _move(record, node, pool):
+def _move(record, node, pool, params):
     """One primary of a living node to its other node."""
     target = record["secondary"]
     if record["disk_template"] != "drbd":
@@ -151,12 +155,14 @@ def _move(record, node, pool):
         return entry(record, "stays", left="it is %s: finish instance_add, or remove it" % record["status"])
     picture = pool.picture(record)
     there = bool(picture["alive"] or picture["waiting"])
-    verb = "migrate" if there else "failover"
+    # a failover in place of a migration that was cut off is finished as one
+    again = params.get("allow_failover") and (record.get("pending") or {}).get("verb") == "failover"
+    verb = "migrate" if there and not again else "failover"
     down = not there and any(disk["verdict"] in _DOWN for disk in picture["disks"])
     left = interrupted(record, verb) or _target_refusal(target, pool)
     # disks that are down are brought up first; only then can be seen whether the failover may go on
     if not left and not down:
-        left = _refusal(verb, record, picture, {"target": target})
+        verb, left = _way(verb, record, picture, {"target": target, "allow_failover": params.get("allow_failover")})
     # a guest that is there already, or that stays stopped, needs no more memory
     need = record["memory_mib"] if picture["owner"] != target and (there or record["admin_state"] == "up") else 0
     if not left:
@@ -166,8 +172,17 @@ def _move(record, node, pool):
         return entry(record, "stays", left=left)
     pool.take_memory(target, need)
     steps = ([{"do": "activate"}] if down else []) + [{"do": verb, "target": target}]
-    words = "migrates to %s" if there else "does not run, moves to %s"
+    words = "migrates to %s" if verb == "migrate" else "cannot migrate, is restarted on %s" if there else "does not run, moves to %s"
     return entry(record, words % target, steps)
+
+
+def _way(verb, record, picture, params):
+    """The verb that moves an instance, which for one that cannot migrate may be failover; and why it would refuse, or None."""
+    try:
+        decision = decide(verb, record, picture, params)
+    except GantryError as refusal:
+        return verb, refusal.sentence()
+    return "failover" if decision["do"] == "failover" else verb, None
 
 
 def _target_refusal(target, pool):

@@ -54,7 +54,7 @@ def _stuck(record, nodes, pool):
     if nodes[record["primary"]].get("offline"):
         return "its primary %s is marked offline: node_failover starts it elsewhere" % record["primary"]
     picture = pool.picture(record)
-    bound = suitability.bound_to_node(record) if picture["alive"] else []
+    bound = suitability.bound_to_node(record, picture["nodes"].get(picture["owner"])) if picture["alive"] else []
     if bound:
         return "it cannot migrate live: %s" % "; ".join(bound)
     if picture["owner"] not in (None, record["primary"]) or picture["waiting"] or len(picture["alive"]) > 1:

@@ -10,12 +10,36 @@ raises :class:`GantryError` when the verb must not go on. Nothing here has been 
 from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
+from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import disks, guards, repair
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
 
 
+#: Refusals of a live migration that do not speak against stopping the guest here and starting it there.
+NOT_LIVE = ("no_live_migration", "not_migratable", "no_shadow_paging", "older_version", "other_cpu")
+
+
 def migrate(record, picture, params):
-    """Live migration. ``do``: migrate, finish (the guest is at the target, the after-work is missing) or nothing.
+    """Live migration. ``do``: migrate, finish (the guest is at the target, the after-work is missing), failover (it cannot migrate
+    live, or does not run; the verb failover moves it) or nothing.
+
+    :param params: ``target``; ``allow_failover``: what cannot migrate live may be stopped and started, both nodes being up.
+    """
+    try:
+        return _migrate(record, picture, params)
+    except GantryError as refusal:
+        stopped = refusal.code == "not_running" and picture["owner"] is None
+        # an open window is an unfinished migration's, which its own verb has to end
+        if not params.get("allow_failover") or picture["windows"] or not (stopped or refusal.code in NOT_LIVE):
+            raise
+        decision = failover(record, picture, {"target": params.get("target")})
+        if decision["do"] != "planned":
+            return decision
+        return dict(decision, do="failover", why="%s by a failover: %s" % (decision["why"], refusal.found))
+
+
+def _migrate(record, picture, params):
+    """The same, by nothing but a live migration.
 
     What an interrupted migration left on both nodes is taken to the module, which looks at both daemons and ends it.
     """
@@ -64,7 +88,8 @@ def _refuse_restart_only(record, picture, params):
         return
     guards.refuse(
         record, "cannot migrate live", "hypervisor %s: %s" % (backend.name, backend.why_no_migration), "a hypervisor with live migration",
-        "instance_failover moves it: it is stopped here and started there, which takes as long as a restart", "no_live_migration")
+        "'ansible-playbook gantry.cluster.instance_failover -l %s' moves it: it is stopped here and started there, which takes as long as "
+        "a restart; -e gantry_allow_failover=true lets the verbs that migrate do the same" % record["name"], "no_live_migration")
 
 
 def _go_on(nodes, picture, params):

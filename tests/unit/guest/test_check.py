@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 
-from ansible_collections.gantry.cluster.lab.guest import check
+from ansible_collections.gantry.cluster.lab.guest import check, evidence
 
 DISK_ID = 0x1234ABCD
 START = 1767225600  # 2026-01-01 00:00:00 UTC
@@ -60,11 +60,11 @@ class World:
         return 16 + (number - 1) % self.ring
 
     def say(self, text):
-        self.console += f"{text} line={check.line_sum(text):04X}\r\n"
+        self.console += f"{text} line={evidence.line_sum(text):04X}\r\n"
 
     def start(self):
         """Boots: looks at the disk as the guest does."""
-        disk = check.parse_disk(bytes(self.disk))
+        disk = evidence.parse_disk(bytes(self.disk))
         self.number = disk.last
         record = disk.records.get(disk.last)
         self.previous = record.sum if record else sum_of(self.super)
@@ -79,7 +79,7 @@ class World:
     def record(self, kind=1):
         """The next record and its console line, not yet written anywhere."""
         number = self.number + 1
-        running, rtc, tick = int(self.time * check.PM_TIMER_HZ), bcd(int(self.time)), int(self.time * 18.2)
+        running, rtc, tick = int(self.time * evidence.PM_TIMER_HZ), bcd(int(self.time)), int(self.time * 18.2)
         head = struct.pack(
             "<8sIIQIIIIIIQ8sQ", b"GNTRYTK1", self.disk_id, self.ring, number, self.boot, self.run, self.previous,
             kind, tick, self.lba(number), running, rtc, self.salt,
@@ -110,10 +110,10 @@ class World:
         return self
 
     def parsed(self, name="disk"):
-        return check.parse_disk(bytes(self.disk), name)
+        return evidence.parse_disk(bytes(self.disk), name)
 
     def log(self, name="console"):
-        return check.parse_console(self.console, name)
+        return evidence.parse_console(self.console, name)
 
 
 def codes(report):
@@ -312,7 +312,7 @@ def test_any_flipped_byte_of_an_acknowledged_record_is_a_fault():
     for offset in range(512):
         disk = bytearray(good)
         disk[world.lba(3) * 512 + offset] ^= 0x10
-        assert "lost" in codes(check.judge(check.parse_disk(disk), [log])), offset
+        assert "lost" in codes(check.judge(evidence.parse_disk(disk), [log])), offset
 
 
 # ---------------------------------------------------------------------------------------------- two copies
@@ -364,7 +364,7 @@ def test_a_line_cut_in_two_by_a_migration_counts():
     text = world.console
     begin = text.index("T 00000010")
     for cut in range(begin, text.index("T 00000011") + 1):
-        logs = [check.parse_console(text[:cut], "source"), check.parse_console(text[cut:], "target")]
+        logs = [evidence.parse_console(text[:cut], "source"), evidence.parse_console(text[cut:], "target")]
         report = check.judge(world.parsed(), logs)
         assert report.ok and report.console["acknowledged"] == 20, cut
         world_lost = World().start().tick(9).parsed()
@@ -375,18 +375,18 @@ def test_pieces_that_do_not_belong_together_are_no_line():
     world = World().start().tick(40)
     first = world.console[: world.console.index("T 00000012") + 50]
     last = world.console[world.console.index("T 00000034") + 50:]
-    assert check.TICK_LINE.search((first + last).split("\r\n")[12])  # it looks like one
-    report = check.judge(world.parsed(), [check.parse_console(first + last, "node1")])
+    assert evidence.TICK_LINE.search((first + last).split("\r\n")[12])  # it looks like one
+    report = check.judge(world.parsed(), [evidence.parse_console(first + last, "node1")])
     assert report.ok and report.console["garbled"] == 1
     assert report.console["not_seen"] == ((12, 34),)
-    logs = [check.parse_console(first, "node1"), check.parse_console(last, "node2")]
+    logs = [evidence.parse_console(first, "node1"), evidence.parse_console(last, "node2")]
     assert check.judge(world.parsed(), logs).console["not_seen"] == ((12, 34),)
 
 
 def test_other_text_on_the_console_does_not_matter():
     world = World().start().tick(3)
     text = "\x1bcSeaBIOS (version 1.16.2)\r\nBooting from Hard Disk...\r\nT 0000" + world.console + "E write failed\r\n"
-    console = check.parse_console(text)
+    console = evidence.parse_console(text)
     assert [ack.number for ack in console.acks] == [1, 2, 3]
     assert len(console.boots) == 1
     report = check.judge(world.parsed(), [console])
@@ -418,8 +418,8 @@ def stamped(text, times):
 def test_the_pause_from_outside_spans_consoles():
     world = World().start().tick(8)
     lines = world.console.split("\r\n")[1:]
-    source = check.parse_console(stamped("\r\n".join(lines[:4]), [0, 0.2, 0.4, 0.6]), "source")
-    target = check.parse_console(stamped("\r\n".join(lines[4:8]), [1.3, 1.5, 1.7, 1.9]), "target")
+    source = evidence.parse_console(stamped("\r\n".join(lines[:4]), [0, 0.2, 0.4, 0.6]), "source")
+    target = evidence.parse_console(stamped("\r\n".join(lines[4:8]), [1.3, 1.5, 1.7, 1.9]), "target")
     report = check.judge(world.parsed(), [target, source], max_pause=0.8)
     assert report.ok
     assert report.pause["outside"] == {"seconds": 0.7, "after": 4, "before": 5, "usual": 0.2}
@@ -478,7 +478,7 @@ def test_ranges(numbers, text):
 @pytest.mark.parametrize("size", [0, 100, 16 * 512 + 5])
 def test_a_short_disk_is_said_so(size):
     world = World().start().tick(4)
-    report = check.judge(check.parse_disk(bytes(world.disk[:size])))
+    report = check.judge(evidence.parse_disk(bytes(world.disk[:size])))
     assert codes(report) == ["superblock"]
     assert f"only {size} bytes" in report.faults[0].message
 
@@ -502,8 +502,8 @@ def test_command_line(tmp_path, capsys):
 def test_reading_past_the_page_cache(tmp_path):
     world = World(ring=16368).start().tick(8)
     (tmp_path / "disk").write_bytes(world.disk)
-    assert check.read_direct(tmp_path / "disk") == bytes(world.disk)
+    assert evidence.read_direct(tmp_path / "disk") == bytes(world.disk)
     (tmp_path / "disk").write_bytes(world.disk + b"more" * 4096)
-    assert check.read_direct(tmp_path / "disk") == bytes(world.disk)
+    assert evidence.read_direct(tmp_path / "disk") == bytes(world.disk)
     (tmp_path / "disk").write_bytes(world.disk[: 3 << 19])
-    assert check.read_direct(tmp_path / "disk") == bytes(world.disk[: 3 << 19])
+    assert evidence.read_direct(tmp_path / "disk") == bytes(world.disk[: 3 << 19])

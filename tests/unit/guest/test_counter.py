@@ -17,7 +17,7 @@ import time
 import pytest
 
 from ansible_collections.gantry.cluster.lab import config, host
-from ansible_collections.gantry.cluster.lab.guest import check, initrd
+from ansible_collections.gantry.cluster.lab.guest import check, evidence, initrd
 
 BUILD = config.ROOT / "lab" / "guest" / "build"
 PATIENCE = 30
@@ -75,7 +75,7 @@ class Container:
         return int(tasks.read_text().split()[0])
 
     def console(self):
-        return check.read_console(self.log)
+        return evidence.read_console(self.log)
 
     def wait(self, condition):
         end = time.monotonic() + PATIENCE
@@ -89,7 +89,7 @@ class Container:
         self.process.wait(PATIENCE)
 
     def verdict(self, **options):
-        return check.judge(check.read_disk(self.root / "disk"), [self.console()], **options)
+        return check.judge(evidence.read_disk(self.root / "disk"), [self.console()], **options)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGRTMIN + 3])
@@ -106,7 +106,7 @@ def test_goes_on_after_a_kill_and_ends_in_order_when_asked(image, folder, stop):
     assert (first["orderly_end"], second["orderly_end"]) == (False, True)
     assert report.console["goodbyes"] == [second["last"]] and report.console["power_buttons"] == 1
     assert not report.console["garbled"] and not report.console["errors"]
-    disk = check.read_disk(guest.root / "disk")
+    disk = evidence.read_disk(guest.root / "disk")
     for record in (disk.records[1], disk.records[disk.last]):
         # The clock of the record is the one of this machine, in UTC.
         assert abs(record.rtc - time.time()) < PATIENCE * 2
@@ -129,7 +129,7 @@ def test_a_record_changed_behind_its_back_is_seen(image, folder):
     guest.wait(lambda console: len(console.acks) >= 5)
     guest.end(signal.SIGTERM)
     with (guest.root / "disk").open("r+b") as stream:
-        stream.seek((check.RING_LBA + 2) * check.SECTOR + 100)
+        stream.seek((evidence.RING_LBA + 2) * evidence.SECTOR + 100)
         stream.write(b"x")
     assert {fault.code for fault in guest.verdict().faults} >= {"bad_record", "lost"}
 
@@ -147,17 +147,17 @@ def test_the_disk_is_found_in_a_container_s_file_system(image, folder):
     guest = Container(image, folder / "root")
     guest.wait(lambda console: len(console.acks) >= 5)
     guest.end(signal.SIGTERM)
-    assert "never ran" in check.read_disk(image).problem
+    assert "never ran" in evidence.read_disk(image).problem
     debugfs(image, "rm /disk", f"write {guest.root}/disk disk")
-    report = check.judge(check.read_disk(image), [guest.console()], torn_allowed=False)
+    report = check.judge(evidence.read_disk(image), [guest.console()], torn_allowed=False)
     assert report.ok and report.disk["last"] >= 5
     debugfs(image, "rm /disk")
-    assert "no test guest" in check.read_disk(image).problem
+    assert "no test guest" in evidence.read_disk(image).problem
 
 
 def test_a_damaged_file_system_is_a_fault(image):
     debugfs(image, "clri <2>")
-    assert "damaged" in check.read_disk(image).problem
+    assert "damaged" in evidence.read_disk(image).problem
 
 
 def members(archive):

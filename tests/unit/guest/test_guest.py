@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from ansible_collections.gantry.cluster.lab.guest import check
+from ansible_collections.gantry.cluster.lab.guest import check, evidence
 
 BUILD = pathlib.Path(check.__file__).resolve().parent / "build"
 PATIENCE = 60  # seconds; a guest needs about one, on a machine that is not busy
@@ -77,7 +77,7 @@ class Guest:
                 return answer["return"]
 
     def console(self):
-        return check.read_console(self.log)
+        return evidence.read_console(self.log)
 
     def wait(self, condition, what):
         """Waits until ``condition`` holds for the console."""
@@ -110,8 +110,8 @@ class Guest:
 
 
 def judge(image, *logs, **options):
-    consoles = [check.read_console(log) for log in logs]
-    return check.judge(check.read_disk(image), consoles, **options)
+    consoles = [evidence.read_console(log) for log in logs]
+    return check.judge(evidence.read_disk(image), consoles, **options)
 
 
 def test_goes_on_after_reset_and_power_cut_and_obeys_the_button(image, tmp_path):
@@ -175,7 +175,7 @@ def test_two_copies_that_run_are_found(image, tmp_path):
     with Guest(image, logs[0]) as one, Guest(copy, logs[1]) as two:
         one.wait_boot(2)
         two.wait_boot(2)
-    report = judge(image, *logs, replicas=[check.read_disk(copy)])
+    report = judge(image, *logs, replicas=[evidence.read_disk(copy)])
     assert {fault.code for fault in report.faults} == {"fork", "lost"}
 
 

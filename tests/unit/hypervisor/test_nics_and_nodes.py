@@ -185,3 +185,10 @@ def test_a_xen_node_s_memory_is_the_machine_s():
     text = json.dumps({"uri": xen.Xen.uri, "libvirt": dict(found, ok=True, error=None)}) + "\n"
     daemon, _domains = libvirt_facts.merge(text, [xen.Xen.uri], 1)
     assert daemon["memory"] == {"memory_total_mib": 4096, "memory_free_mib": 2048}
+
+
+def test_a_guest_that_its_xen_cannot_send_is_no_candidate_for_a_move():
+    record = make_record("xen-pv", hvparams={"kernel_path": "/boot/vmlinuz"})
+    assert suitability.bound_to_node(record, node(virt_caps=["pv"])) and not suitability.bound_to_node(record, node(virt_caps=None))
+    assert suitability.bound_to_node(record) == [] == suitability.bound_to_node(
+        make_record("xen-pv", hvparams={"kernel_path": "/boot/vmlinuz", "migration_mode": "non-live"}), node(virt_caps=["pv"]))

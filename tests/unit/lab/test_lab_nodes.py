@@ -23,6 +23,7 @@ from ansible_collections.gantry.cluster.lab import (
 )  # fmt: skip
 from ansible_collections.gantry.cluster.lab import node as nodes
 from ansible_collections.gantry.cluster.lab.config import LabError, Paths
+from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 
 LAB = {
     "version": 1,
@@ -273,7 +274,8 @@ def test_inventory(paths):
 
 def test_inventory_of_a_mixed_lab(paths):
     hosts = inventory.build(paths, mixed("kvm", "xen", "lxc"))["all"]["children"]["gantry_nodes"]["hosts"]
-    assert [host["gantry_node_hypervisors"] for host in hosts.values()] == [["kvm"], ["xen"], ["lxc"]]
+    assert [host["gantry_node_hypervisors"] for host in hosts.values()] == [["kvm"], ["xen-pv"], ["lxc"]]
+    assert all(name in hypervisors.BACKENDS for host in hosts.values() for name in host["gantry_node_hypervisors"])
     assert [host["gantry_node_group"] for host in hosts.values()] == ["kvm", "xen", "lxc"]
 
 

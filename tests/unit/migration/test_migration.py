@@ -19,6 +19,7 @@ from ansible_collections.gantry.cluster.plugins.module_utils import departure, d
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.kvm import Kvm
+from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.xen import XenPv
 
 DISK = {"index": 0, "name": "web1-disk0", "template": "drbd", "size_mib": 64, "vg": "gantry", "port": 11000, "nodes": {}}
 TARGET = {
@@ -48,16 +49,18 @@ class World:
         self.versions = {node: {"hypervisor": 7002022, "libvirt": 9000000} for node in ("node1", "node2")}
         self.xml = "<domain type='qemu'/>"
         self.refused = None
+        self.hypervisor = Kvm()
+        self.record = {"primary": "node2"}
 
     def migration(self, check_mode=False, **options):
         self.generation += 1
         self.executor = Executor(check_mode=check_mode)
         instance = {
-            "name": "web1", "uuid": self.uuid, "generation": self.generation, "record": {"primary": "node2"}, "node": "node1",
+            "name": "web1", "uuid": self.uuid, "generation": self.generation, "record": self.record, "node": "node1",
             "disks": [DISK],
         }
         one = migration.Migration(
-            self.executor, Kvm(), instance, TARGET, dict(OPTIONS, **options), storage=self, folder=self.folder,
+            self.executor, self.hypervisor, instance, TARGET, dict(OPTIONS, **options), storage=self, folder=self.folder,
             locks=self.folder)
         one.settle_timeout = 0.1
         one.source_side = Side(self, "node1")
@@ -119,7 +122,9 @@ class Domain:
         return self.world.xml
 
     def jobStats(self, flags=0):
-        return {"type": 2, "operation": 5} if self.side and self.side["job"] else {"type": 0}
+        if not (self.side and self.side["job"]):
+            return {"type": 0}
+        return {"type": 2, "operation": 5} if self.world.hypervisor.names_jobs else {"type": 2, "time_elapsed": 7}
 
     def isActive(self):
         return True
@@ -434,3 +439,88 @@ def test_in_emulation_there_is_no_processor_to_compare():
     assert domain_definition.processor(LIVE % "qemu") is None
     guest = domain_definition.processor(LIVE % "kvm")
     assert guest["machine"] == "pc-q35-7.2" and "topology" not in guest["cpu"] and "Haswell" in guest["cpu"]
+
+
+# -- Xen, whose driver knows less ----------------------------------------------------------------------------------------
+
+
+class Pv(XenPv):
+    """A node's Xen, as far as it is asked."""
+
+    caps = ["pv", "shadow"]
+    resumed = 0
+
+    def virt_caps(self):
+        return self.caps
+
+    def resume(self, executor, domain):
+        self.resumed += 1
+        domain.resume()
+
+
+@pytest.fixture
+def xen(world):
+    world.hypervisor = Pv()
+    return world
+
+
+def test_libxl_is_told_only_what_it_knows(xen):
+    xen.ends = ending(xen, None, "paused user")
+    result = xen.run(max_downtime_ms=50, bandwidth_mib=100, auto_converge=True)
+    assert result["outcome"] == "target" and xen.running() == ["node2"]
+    assert xen.parameters == {"migrate_uri": "tcp://10.77.0.12"} and xen.asked == []
+    known = (libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_TUNNELLED | libvirt.VIR_MIGRATE_PERSIST_DEST
+             | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE | libvirt.VIR_MIGRATE_PAUSED)
+    assert xen.flags & libvirt.VIR_MIGRATE_LIVE and not xen.flags & ~known
+
+
+def test_the_record_says_that_the_guest_stands_still(xen):
+    xen.record = {"primary": "node2", "hvparams_effective": {"migration_mode": "non-live"}}
+    xen.hypervisor.caps = ["pv"]
+    xen.ends = ending(xen, None, "paused user")
+    assert xen.run()["outcome"] == "target"
+    assert not xen.flags & libvirt.VIR_MIGRATE_LIVE
+
+
+def test_a_xen_without_shadow_paging_is_refused_before_anything_is_sent(xen):
+    xen.hypervisor.caps = ["pv", "gnttab-v1"]
+    with pytest.raises(GantryError) as refused:
+        xen.run()
+    assert refused.value.code == "no_shadow_paging" and "migration_mode: non-live" in refused.value.mend
+    assert xen.running() == ["node1"] and xen.sides["node1"]["mark"] is None and not xen.executor.changed
+
+
+def test_a_live_attempt_that_fails_for_want_of_shadow_paging_says_the_same(xen):
+    """Where 'xl info' could not be asked. libvirt takes the guest for paused, and it is resumed at the source."""
+    xen.hypervisor.caps = None
+    xen.ends = ending(xen, "paused migration", None, "internal error: Failed to enable logdirty: 95")
+    result = xen.run()
+    assert (result["outcome"], result["failed"], result["error"]["code"]) == ("source", True, "no_shadow_paging")
+    assert "migration_mode: non-live" in result["error"]["mend"] and "logdirty" in result["error"]["found"]
+    assert xen.running() == ["node1"] and xen.hypervisor.resumed == 1
+    assert domain_definition.read_mark(xen.sides["node1"]["mark"])["arriving"] is None
+
+
+def test_a_migration_of_xen_that_takes_too_long_is_not_called_aborted(xen, monkeypatch):
+    monkeypatch.setattr(migration, "ABORT_TIMEOUT", 0.1)
+    over = threading.Event()
+
+    def end():
+        xen.sides["node1"]["job"] = "unknown"
+        over.wait(10)
+
+    xen.ends = end
+    result = xen.run(timeout=0.2)
+    assert result["outcome"] == "unclear" and "cannot abort" in result["libvirt_error"] and xen.asked == []
+    assert "run instance_migrate again" in result["error"]["mend"]
+    # and the next run takes the same migration up again
+    threading.Timer(0.3, ending(xen, None, "paused user")).start()
+    result = xen.run()
+    over.set()
+    assert result["outcome"] == "target" and xen.running() == ["node2"]
+    assert xen.executor.changes[0] == "finish the migration of domain web1 that an earlier run began"
+
+
+def test_a_job_of_xen_that_is_no_migration_is_waited_for(xen):
+    xen.sides["node1"]["job"] = "unknown"
+    assert xen.run()["case"] == "job" and xen.running() == ["node1"]

@@ -116,6 +116,21 @@ def test_service_enabled(tmp_path):
     assert node_facts.service_enabled("drbd", tmp_path) is False
 
 
+def test_a_script_of_system_v_is_a_service_too(tmp_path):
+    """Debian's Xen has xendomains as a script only; drbd has both, and systemd then looks at its unit alone."""
+    assert "xendomains" in node_facts.AUTOSTART_SERVICES
+    for name in ("xendomains", "drbd"):
+        link(tmp_path, "../init.d/" + name, "etc/rc5.d/S01" + name)
+        link(tmp_path, "../init.d/" + name, "etc/rc0.d/K01" + name)
+    (tmp_path / "lib/systemd/system").mkdir(parents=True)
+    (tmp_path / "lib/systemd/system/drbd.service").touch()
+    assert node_facts.service_enabled("xendomains", tmp_path) is True
+    assert node_facts.service_enabled("drbd", tmp_path) is False
+    assert node_facts.service_enabled("xen", tmp_path) is False
+    link(tmp_path, "/dev/null", "etc/systemd/system/xendomains.service")
+    assert node_facts.service_enabled("xendomains", tmp_path) is False
+
+
 def test_bridges_and_resource_files(tmp_path):
     assert node_facts.bridges(tmp_path) == []
     assert node_facts.resource_files(tmp_path) == []

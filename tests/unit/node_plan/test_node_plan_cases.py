@@ -37,7 +37,8 @@ def make_record(name, given):
     record = {
         "name": name, "uuid": "uuid-of-" + name, "status": given.get("status", "ready"), "admin_state": given.get("admin", "up"),
         "primary": nodes[0], "secondary": nodes[1] if len(nodes) > 1 else None, "disk_template": template,
-        "memory_mib": given.get("memory", 512), "machine": "pc-1.0", "domain_type": "kvm", "hypervisor": "kvm",
+        "memory_mib": given.get("memory", 512), "machine": None if given.get("hypervisor") == "lxc" else "pc-1.0",
+        "domain_type": given.get("hypervisor", "kvm"), "hypervisor": given.get("hypervisor", "kvm"),
         "nics": [{"index": 0, "bridge": given.get("bridge", "br0")}], "group": "default",
         "disks": [{"index": 0, "name": name + "-disk0", "template": template, "vg": "gantry", "size_mib": given.get("disk", 64),
                    "nodes": {node: {"minor": 0} for node in nodes}}],
@@ -57,7 +58,7 @@ def make_observation(name, given):
     return {"node": name, "reachable": True, "error": None, "node_info": {
         "boot_id": given.get("boot", "1"), "memory_total_mib": 8192, "memory_free_mib": given.get("memory", 4096),
         "libvirt": {"ok": libvirt, "error": None if libvirt else "no socket", "machine_list": given.get("machines", ["pc-1.0"]),
-                    "domain_types": ["kvm"]},
+                    "domain_types": ["kvm", "lxc"]},
         "drbd": {"ok": True, "kernel_version": given.get("drbd", "8.4.11")}, "bridges": given.get("bridges", ["br0"]),
         "domains": [dict({"reason": None, "job": None, "arriving": None, "memory_mib": 0}, **domain)
                     for domain in given.get("domains", [])],

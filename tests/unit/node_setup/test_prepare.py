@@ -102,6 +102,15 @@ def test_once_and_twice(server):
     assert again == result
 
 
+def test_xendomains_is_masked_where_it_is(server):
+    """It would save guests when the node goes down and restore them when it comes up, wherever they run by then."""
+    server.units["xendomains.service"] = ["loaded", "active", "generated"]
+    _result, executor = prepare(server)
+    assert "mask xendomains.service" in executor.changes
+    assert server.units["xendomains.service"] == ["masked", "active", "masked"], "masked, and not stopped"
+    assert prepare(server)[1].changes == []
+
+
 def test_modes(server):
     """The private key is root's alone; what sshd reads as the migration user can be read and not be written."""
     old = os.umask(0o077)

@@ -105,19 +105,20 @@ class Bench:
     def _empty(name):
         return {
             "hostname": name, "boot_id": "boot-of-" + name, "memory_total_mib": 4096, "memory_free_mib": 4096, "bridges": ["br0"],
-            "libvirt": {"ok": True, "error": None, "machine_list": ["pc-1.0"], "domain_types": ["kvm"], "machines": {}},
+            "libvirt": {"ok": True, "error": None, "machine_list": ["pc-1.0"], "domain_types": ["kvm", "lxc"], "machines": {}},
             "drbd": {"ok": True, "kernel_version": "8.4.11"}, "drbd_resources": {}, "domains": [], "volumes": [], "tcp_ports": [],
             "volume_groups": {"gantry": {"size_mib": 10240, "free_mib": 8192, "extent_mib": 4}},
         }
 
-    def instance(self, name, primary, secondary=None, running=True, memory=512):
+    def instance(self, name, primary, secondary=None, running=True, memory=512, hypervisor="kvm"):
         """An instance in the registry and on its nodes; without a secondary it is plain."""
         template = "drbd" if secondary else "plain"
         where = {node: {"hostname": node, "address": "10.0.0.9"} for node in (primary, secondary) if node}
         operation = self.state.begin(name, "add", plan={
             "name": name, "uuid": "uuid-of-" + name, "primary": primary, "secondary": secondary, "disk_template": template,
-            "admin_state": "up" if running else "down", "memory_mib": memory, "vcpus": 1, "machine": "pc-1.0", "domain_type": "kvm",
-            "hypervisor": "kvm", "nics": [], "tags": [], "group": "default", "nodes": where, "in_use": {}, "image": None, "iso": None,
+            "admin_state": "up" if running else "down", "memory_mib": memory, "vcpus": 1,
+            "machine": "pc-1.0" if hypervisor == "kvm" else None, "domain_type": hypervisor, "hypervisor": hypervisor,
+            "nics": [], "tags": [], "group": "default", "nodes": where, "in_use": {}, "image": None, "iso": None,
             "kernel": None, "initrd": None, "kernel_args": "",
             "disks": [{"index": 0, "name": name + "-disk0", "template": template, "size_mib": 64, "vg": "gantry", "nodes": where}]})
         record = self.state.end(operation, "done", {"status": "ready"})

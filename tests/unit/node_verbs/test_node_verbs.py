@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 
@@ -36,6 +37,34 @@ def test_migrate_goes_on_past_a_failure_and_tells_it(bench):
     assert records["web1"]["primary"] == "node1"
     assert (records["web2"]["primary"], records["web3"]["primary"]) == ("node3", "node3")
     assert bench.state.locks() == {}
+
+
+def test_a_container_stays_unless_a_failover_is_allowed(bench):
+    bench.instance("c1", "node1", "node2", hypervisor="lxc")
+    run = bench.play("node_migrate", node_name="node1")
+    assert not run.ok and "c1 left" in run.words and "instance_failover -l c1" in run.words, run.text
+    assert bench.state.instance("c1")["primary"] == "node1"
+    assert {call.split()[1] for call in bench.calls()} == {"node_info"}, "it was touched"
+    run = bench.play("node_migrate", node_name="node1", allow_failover=True)
+    assert run.ok and bench.state.instance("c1")["primary"] == "node2", run.text
+    assert "node1 domain" in bench.calls() and "node2 domain" in bench.calls()
+
+
+def test_a_migration_that_may_fail_over_is_an_operation_of_each_kind(bench):
+    bench.instance("c1", "node1", "node2", hypervisor="lxc")
+    content = json.loads(bench.inventory.read_text())
+    content["all"]["children"]["gantry_instances"] = {"hosts": {"c1": {}}}
+    bench.inventory.write_text(json.dumps(content))
+    run = bench.play("instance_migrate", "-l", "c1")
+    assert not run.ok and "instance_failover -l c1" in run.words and run.changed == 0, run.text
+    before = bench.state.instance("c1")["generation"]
+    run = bench.play("instance_migrate", "-l", "c1", "--check", allow_failover=True)
+    assert run.ok and bench.state.instance("c1")["primary"] == "node1", run.text
+    run = bench.play("instance_migrate", "-l", "c1", allow_failover=True)
+    record = bench.state.instance("c1")
+    assert run.ok and run.changed > 0 and record["primary"] == "node2", run.text
+    assert record["generation"] == before + 2 and not record.get("pending") and bench.state.locks() == {}
+    assert "instance_disks" not in {call.split()[1] for call in bench.calls()}, "a window was opened"
 
 
 def test_evacuate_moves_the_mirrors_and_is_refused_with_a_limit(bench):

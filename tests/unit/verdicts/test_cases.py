@@ -60,7 +60,7 @@ def make_observation(node, given):
     return {"node": node, "reachable": True, "error": None, "node_info": {
         "libvirt": {"ok": libvirt, "error": None if libvirt else "no socket", "machine_list": given.get("machines", ["pc-i440fx-7.2"]),
                     "domain_types": given.get("domain_types", ["qemu"]), "version": given.get("libvirt_version"),
-                    "qemu_version": given.get("qemu")},
+                    "qemu_version": given.get("qemu"), "virt_caps": given.get("virt_caps")},
         "memory_free_mib": given.get("memory", 1024), "bridges": given.get("bridges", ["br0"]), "domains": domains if libvirt else [],
         "drbd_resources": resources, "volumes": volumes}}
 

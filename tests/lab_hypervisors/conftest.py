@@ -1,0 +1,84 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two nodes of one flavour, which GANTRY_LAB_FLAVOUR names (kvm, xen or lxc; kvm if it does not), and the ledger of the matrix.
+
+The other fixtures are those of tests/lab. GANTRY_LAB_KEEP=1 leaves the lab running, as there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import time
+
+import pytest
+
+from lab import matrix
+from lab.driver import Cluster, prepare
+
+_path = pathlib.Path(__file__).parents[1] / "lab" / "conftest.py"
+_spec = importlib.util.spec_from_file_location("lab_fixtures", _path)
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+globals().update({name: value for name, value in vars(_module).items() if not name.startswith("__")})
+
+#: What the nodes of this session run guests with.
+FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
+
+
+@pytest.fixture(name="cluster", scope="session")
+def _cluster_of_the_flavour(capture_off):
+    cluster = Cluster("matrix-" + FLAVOUR, nodes=2, flavour=FLAVOUR)
+    cluster.log = capture_off
+    keep = os.environ.get("GANTRY_LAB_KEEP")
+    if not keep:
+        cluster.down_all()
+    cluster.up()
+    try:
+        prepare(cluster)
+        yield cluster
+    finally:
+        if not keep:
+            cluster.down_all()
+
+
+class Row:
+    """The results of one hypervisor with one disk template."""
+
+    def __init__(self, hypervisor, template, suite):
+        self.common = {"hypervisor": hypervisor, "template": template, "suite": suite, "date": time.strftime("%Y-%m-%d")}
+        self.found = []
+        #: What there is to say of the cell that is being run.
+        self.note = None
+
+    @contextlib.contextmanager
+    def cell(self, verb):
+        """Run one cell; what it ends with is its result."""
+        refusal = matrix.refusal(self.common["hypervisor"], self.common["template"], verb)
+        self.note = refusal.reason if refusal else None
+        outcome = matrix.FAILED
+        try:
+            yield refusal
+            outcome = matrix.IMPOSSIBLE if refusal else matrix.RAN
+        finally:
+            note = None if outcome == matrix.FAILED else self.note
+            self.found.append(dict(self.common, verb=verb, outcome=outcome, note=note))
+
+
+@pytest.fixture(name="ledger")
+def _ledger(cluster):
+    """Begins rows; they are kept in the repository's matrix when the test ends, however it ends."""
+    rows = []
+
+    def begin(hypervisor, template):
+        rows.append(Row(hypervisor, template, cluster.suite))
+        return rows[-1]
+
+    yield begin
+    found = [one for row in rows for one in row.found]
+    if found:
+        matrix.record(found, cluster.folder / "matrix.json", cluster.folder / "matrix.md")
+        matrix.record(found)
