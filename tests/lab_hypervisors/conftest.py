@@ -3,27 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two nodes of one flavour, which GANTRY_LAB_FLAVOUR names (kvm, xen or lxc; kvm if it does not), and the ledger of the matrix.
 
-The other fixtures are those of tests/lab. GANTRY_LAB_KEEP=1 leaves the lab running, as there.
+The other fixtures are those of every lab test. GANTRY_LAB_KEEP=1 leaves the lab running, as there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import pathlib
 import time
 
 import pytest
 
 from lab import matrix
 from lab.driver import Cluster, prepare
-
-_path = pathlib.Path(__file__).parents[1] / "lab" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("lab_fixtures", _path)
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-globals().update({name: value for name, value in vars(_module).items() if not name.startswith("__")})
 
 #: What the nodes of this session run guests with.
 FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
