@@ -22,9 +22,8 @@ SUITES = ("bookworm", "trixie")
 UML_SUITES = ("bookworm",)
 # What a node runs guests with -> the image it boots. Containers need no more than one package beside QEMU.
 FLAVOURS = {"kvm": "linux", "lxc": "linux", "xen": "xen"}
-# The same -> the collection's names of the hypervisors that such a node has. PVH and HVM guests need a processor with nested paging,
-# which Xen does not find in an emulated one: where it does, name "xen-pvh" here, and "xen-hvm" with qemu-system-xen in the image.
-HYPERVISORS = {"kvm": ["kvm"], "lxc": ["lxc"], "xen": ["xen-pv"]}
+# The same -> the collection's names of the hypervisors that such a node has.
+HYPERVISORS = {"kvm": ["kvm"], "lxc": ["lxc"], "xen": ["xen-pv", "xen-pvh", "xen-hvm"]}
 MAX_NODES = 9
 DEFAULT_NODES = 3
 DEFAULT_MEMORY_MIB = {"kvm": 1536, "lxc": 1536, "xen": 2560}

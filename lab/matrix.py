@@ -54,15 +54,6 @@ class Refusal:
 
 def refusal(hypervisor, template, verb):
     """Why a cell is impossible, or None where it has to run."""
-    flavour = HYPERVISORS[hypervisor]
-    if hypervisor not in config.HYPERVISORS[flavour]:
-        if verb == "add":
-            return Refusal(
-                "its guests need a processor with nested paging, which Xen does not find in the emulated ones of the lab's nodes",
-                (f"does not run {hypervisor}",))
-        if verb == "remove":
-            return Refusal("there can be no such instance, so there is nothing to do", ())
-        return Refusal("there can be no such instance, see add", ("Unknown instance", "instance_add"))
     if template == "plain" and verb in ("migrate", "failover", "migrate or failover"):
         return Refusal("its only copy is on its node", ("has only one node", "disk template plain"))
     if hypervisor == "lxc" and verb == "migrate":

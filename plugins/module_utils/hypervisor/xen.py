@@ -85,6 +85,18 @@ class Xen(Hypervisor):
             executor.change("pause domain %s, as libvirt believes it to be" % number, ["xl", "pause", number])
         domain.resume()
 
+    def ask_to_stop(self, binding, domain, values, asked):
+        """See :meth:`Hypervisor.ask_to_stop`.
+
+        libxl waits for the guest to take the request back, and fails with an internal error when the guest was off sooner. So
+        the first one says nothing: either the guest is off now, or it is asked once more.
+        """
+        try:
+            super().ask_to_stop(binding, domain, values, asked)
+        except binding.libvirtError as error:
+            if asked or error.get_error_code() != binding.VIR_ERR_INTERNAL_ERROR:
+                raise
+
     def abilities(self, connection, architecture):
         """Also the machine's memory: /proc/meminfo in dom0 knows of dom0's share only."""
         found = super().abilities(connection, architecture)

@@ -108,6 +108,27 @@ def test_other_errors_of_the_pipe_are_told():
         hypervisors.backend("lxc").ask_to_stop(libvirt, Container("pipe", libvirt.VIR_ERR_INTERNAL_ERROR), lxc.Lxc().defaults(), 0)
 
 
+class Refusing:
+    """A guest whose power button ends with an error."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def shutdownFlags(self, flags):  # libvirt's name
+        error = libvirt.libvirtError("Failed to shutdown domain '1' with libxenlight")
+        error.err = (self.code, 0, "Failed to shutdown domain '1' with libxenlight", 2, None, None, None, 0, 0)
+        raise error
+
+
+def test_a_xen_guest_that_is_off_before_libxl_has_its_answer_is_no_failure():
+    backend, quick = hypervisors.backend("xen-pv"), Refusing(libvirt.VIR_ERR_INTERNAL_ERROR)
+    backend.ask_to_stop(libvirt, quick, backend.defaults(), 0)
+    with pytest.raises(libvirt.libvirtError):
+        backend.ask_to_stop(libvirt, quick, backend.defaults(), 1)
+    with pytest.raises(libvirt.libvirtError):
+        backend.ask_to_stop(libvirt, Refusing(libvirt.VIR_ERR_OPERATION_FAILED), backend.defaults(), 0)
+
+
 def test_the_signals_are_linux_s_own():
     import signal
     assert {name: getattr(signal, name) for name in lxc.STOP_SIGNALS} == lxc.STOP_SIGNALS

@@ -117,8 +117,8 @@ def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, ac
     assert "console=hvc0 " in words and "systemd.hostname=node2" in words and "ttyS0" not in words
     (xen,) = options(command, "-append")
     assert "console=com1" in xen and f"dom0_mem={config.DOM0_MIB}M,max:{config.DOM0_MIB}M" in xen
-    # The newest emulated CPU is none that the first guest survives.
-    assert options(command, "-cpu") == ["Nehalem"]
+    # The newest emulated CPU is none that the first guest survives; nested paging is there for PVH and HVM guests.
+    assert options(command, "-cpu") == ["Nehalem,+svm,+npt,xlevel=0x8000000a"]
     monkeypatch.setenv("GANTRY_LAB_XEN_CPU", "qemu64")
     assert options(qemu_machine.arguments(paths, mixed("kvm", "xen"), "node2", "qemu"), "-cpu") == ["qemu64"]
     assert config.DEFAULT_MEMORY_MIB["xen"] - config.DOM0_MIB >= 1024
@@ -274,7 +274,7 @@ def test_inventory(paths):
 
 def test_inventory_of_a_mixed_lab(paths):
     hosts = inventory.build(paths, mixed("kvm", "xen", "lxc"))["all"]["children"]["gantry_nodes"]["hosts"]
-    assert [host["gantry_node_hypervisors"] for host in hosts.values()] == [["kvm"], ["xen-pv"], ["lxc"]]
+    assert [host["gantry_node_hypervisors"] for host in hosts.values()] == [["kvm"], ["xen-pv", "xen-pvh", "xen-hvm"], ["lxc"]]
     assert all(name in hypervisors.BACKENDS for host in hosts.values() for name in host["gantry_node_hypervisors"])
     assert [host["gantry_node_group"] for host in hosts.values()] == ["kvm", "xen", "lxc"]
 
