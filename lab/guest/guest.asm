@@ -10,7 +10,7 @@
 ; reads the disk and the console afterwards and finds what went missing in between.
 ;
 ; 16-bit code that needs SeaBIOS (any firmware with INT 13h extensions), a disk of 1 MiB or more, COM1
-; and ACPI (libvirt: <features><acpi/></features>). Machines: pc and q35. Build: lab/guest/build.
+; and ACPI (libvirt: <features><acpi/></features>). Machines: pc, q35 and Xen's HVM. Build: lab/guest/build.
 ;
 ; The disk, in sectors of 512 bytes, all numbers little endian
 ; ------------------------------------------------------------
@@ -78,10 +78,12 @@ RING_LBA        equ 16
 SCAN_SECTORS    equ 64                  ; sectors read at once when looking for the last record
 
 COM1            equ 0x3F8
-PM1_STS         equ 0x600               ; SeaBIOS puts the ACPI registers here on pc and on q35
-PM1_EN          equ 0x602
-PM1_CNT         equ 0x604
-PM_TIMER        equ 0x608
+PM_SEABIOS      equ 0x600               ; SeaBIOS puts the ACPI registers here on pc and on q35,
+PM_XEN          equ 0xB000              ; Xen's firmware here; and from there on they are
+PM1_STS         equ 0
+PM1_EN          equ 2
+PM1_CNT         equ 4
+PM_TIMER        equ 8
 POWER_BUTTON    equ 0x100
 BIOS_TICK       equ 0x46C
 
@@ -94,6 +96,12 @@ SCAN_SEGMENT    equ 0x1000              ; 32 KiB buffer at 0x10000
 
 KIND_TICK       equ 1
 KIND_STOP       equ 2
+
+; DX = the port of one of the ACPI registers.
+%macro acpi 1
+        mov     dx, [pm_base]
+        add     dx, %1
+%endmacro
 
         bits 16
         cpu 686
@@ -540,7 +548,7 @@ power_off:
         in      al, dx
         test    al, 0x40
         loopz   .drain
-        mov     dx, PM1_CNT
+        acpi    PM1_CNT
         in      ax, dx
         and     ax, 0xC3FF              ; SLP_TYP 0 is soft-off on pc and on q35
         or      ax, 0x2000              ; SLP_EN
@@ -793,7 +801,7 @@ housekeeping:
         call    update_clock
         cmp     byte [no_acpi], 0
         jne     .done
-        mov     dx, PM1_STS
+        acpi    PM1_STS
         in      ax, dx
         test    ax, POWER_BUTTON
         jz      .done
@@ -808,7 +816,7 @@ housekeeping:
 update_clock:
         cmp     byte [no_acpi], 0
         jne     .done
-        mov     dx, PM_TIMER
+        acpi    PM_TIMER
         in      eax, dx
         mov     ecx, eax
         sub     eax, [timer]
@@ -821,18 +829,24 @@ update_clock:
 
 ; QEMU raises the status of the power button only while its enable bit is set.
 acpi_init:
-        mov     dx, PM1_CNT
+        acpi    PM1_CNT
+        in      ax, dx
+        cmp     ax, 0xFFFF
+        jne     .found
+        mov     word [pm_base], PM_XEN
+        acpi    PM1_CNT
         in      ax, dx
         cmp     ax, 0xFFFF
         je      .none
-        mov     dx, PM1_STS
+.found:
+        acpi    PM1_STS
         mov     ax, POWER_BUTTON
         out     dx, ax
-        mov     dx, PM1_EN
+        acpi    PM1_EN
         in      ax, dx
         or      ax, POWER_BUTTON
         out     dx, ax
-        mov     dx, PM_TIMER
+        acpi    PM_TIMER
         in      eax, dx
         mov     [timer], eax
         ret
@@ -844,6 +858,7 @@ acpi_init:
 magic_super:    db "GNTRYSB1"
 magic_record:   db "GNTRYTK1"
 
+pm_base:        dw PM_SEABIOS
 text_no_acpi:   db "E no ACPI: the power button cannot be seen", 13, 10, 0
 text_size:      db "E size of the disk not known, status=", 0
 text_super_read: db "E superblock not readable, status=", 0
