@@ -54,7 +54,8 @@ options:
   params:
     description:
       - What the operator wants. C(evacuate) (V(primary), V(secondary) or V(all)), C(force), C(allow_failover) (what cannot
-        migrate live is failed over), C(dead_node), C(can_fence) (the node has a fence device) and C(waited) (DRBD had the time to notice a death).
+        migrate live is failed over), C(dead_node), C(can_fence) (the node has a fence device) and C(waited) (DRBD had the
+        time to notice a death).
     type: dict
     default: {}
   before:
