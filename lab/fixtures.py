@@ -8,6 +8,7 @@ GANTRY_LAB_KEEP=1 leaves it running, and the next session uses it as it is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -33,10 +34,14 @@ def _capture_off(request):
         yield os.fdopen(os.dup(sys.__stderr__.fileno()), "w", encoding="utf-8")
 
 
-@pytest.fixture(name="cluster", scope="session")
-def _cluster(capture_off):
-    cluster = Cluster("test")
-    cluster.log = capture_off
+@contextlib.contextmanager
+def lab_of(cluster, log):
+    """Boot a lab, make it a cluster, and take it down at the end unless it is to be kept.
+
+    :param cluster: a :class:`lab.driver.Cluster`.
+    :param log: where its progress is written.
+    """
+    cluster.log = log
     keep = os.environ.get("GANTRY_LAB_KEEP")
     if not keep:
         cluster.down_all()
@@ -47,6 +52,12 @@ def _cluster(capture_off):
     finally:
         if not keep:
             cluster.down_all()
+
+
+@pytest.fixture(name="cluster", scope="session")
+def _cluster(capture_off):
+    with lab_of(Cluster("test"), capture_off) as cluster:
+        yield cluster
 
 
 @pytest.fixture(name="clean")

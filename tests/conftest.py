@@ -8,6 +8,9 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
+#: What the lab tests have: one lab for all their folders.
+pytest_plugins = ["lab.fixtures"]
+
 # The static checks run beside the tests, so a slow example says nothing. A red run can be repeated as it was.
 hypothesis.settings.register_profile("gantry", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gantry")

@@ -514,14 +514,11 @@ class Migration:
     def _failure(self, verdict):
         """What is told when the guest is not proven to be at the target."""
         why = "%s; libvirt: %s" % (verdict["why"], self.error) if self.error else verdict["why"]
-        if verdict["outcome"] == "source" and self.error and "logdirty" in self.error:
-            # what is refused beforehand where 'xl info' can be asked
-            lack = self.hypervisor.obstacle(self.values, [])
-            if lack:
-                return GantryError(
-                    "Instance %s was not migrated; it runs on node %s and nowhere else" % (self.name, self.node),
-                    found="%s; its node's Xen has no shadow paging" % why, expected=lack["expected"], mend=lack["mend"],
-                    code=lack["code"])
+        lack = self.hypervisor.obstacle_behind(self.values, self.error) if verdict["outcome"] == "source" and self.error else None
+        if lack:
+            return GantryError(
+                "Instance %s was not migrated; it runs on node %s and nowhere else" % (self.name, self.node),
+                found="%s; %s" % (why, lack["what"]), expected=lack["expected"], mend=lack["mend"], code=lack["code"])
         if verdict["outcome"] == "source":
             return GantryError(
                 "Instance %s was not migrated; it runs on node %s and nowhere else" % (self.name, self.node),

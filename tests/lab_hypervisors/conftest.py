@@ -15,7 +15,8 @@ import time
 import pytest
 
 from lab import matrix
-from lab.driver import Cluster, prepare
+from lab.driver import Cluster
+from lab.fixtures import lab_of
 
 #: What the nodes of this session run guests with.
 FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
@@ -23,18 +24,8 @@ FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
 
 @pytest.fixture(name="cluster", scope="session")
 def _cluster_of_the_flavour(capture_off):
-    cluster = Cluster("matrix-" + FLAVOUR, nodes=2, flavour=FLAVOUR)
-    cluster.log = capture_off
-    keep = os.environ.get("GANTRY_LAB_KEEP")
-    if not keep:
-        cluster.down_all()
-    cluster.up()
-    try:
-        prepare(cluster)
+    with lab_of(Cluster("matrix-" + FLAVOUR, nodes=2, flavour=FLAVOUR), capture_off) as cluster:
         yield cluster
-    finally:
-        if not keep:
-            cluster.down_all()
 
 
 class Row:

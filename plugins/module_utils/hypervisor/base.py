@@ -133,6 +133,13 @@ class Hypervisor:
         """
         return None
 
+    def obstacle_behind(self, values, error):
+        """The obstacle that libvirt's error of a migration which failed tells of, as :meth:`obstacle` returns it, or None. Pure.
+
+        :param error: libvirt's words.
+        """
+        return None
+
     def resume(self, executor, domain):
         """Let a guest that was stopped for a migration which failed go on. May raise libvirt's error."""
         domain.resume()

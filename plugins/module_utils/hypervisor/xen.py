@@ -147,6 +147,11 @@ class XenPv(Xen):
                     "gantry_cluster_hvparams: {xen-pv: {migration_mode: non-live}} for all; "
                     "or move it with instance_failover, which stops it here and starts it there", "code": "no_shadow_paging"}
 
+    def obstacle_behind(self, values, error):
+        """What is refused beforehand where ``xl info`` can be asked."""
+        lack = self.obstacle(values, []) if "logdirty" in error else None
+        return dict(lack, what="its node's Xen has no shadow paging") if lack else None
+
     def conflicts(self, values, instance):
         """It has no firmware: something has to find it a kernel."""
         found = super().conflicts(values, instance)
