@@ -33,6 +33,8 @@ for modules in /usr/lib/uml/modules/*; do
 done
 # DRBD is brought up by the cluster, resource by resource, never by the node at boot.
 systemctl -q disable drbd.service
+# A switch costs an emulated node seconds at boot; who needs it starts it.
+systemctl -q disable openvswitch-switch.service
 # No mirror is in reach of a node, and on an emulated CPU these timers cost minutes.
 # Nor does anybody use a systemd of their own there, which would start anew with nearly every login.
 systemctl -q mask user@.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \

@@ -165,7 +165,7 @@ class Domain:
                 mend="look at it with cluster_info; the guest is where it runs, so move it with instance_migrate or stop it there",
                 code="active_here",
             )
-        if seen:
+        if seen and seen["persistent"]:
             self.executor.call("undefine domain %s" % self.name, self._undefine_now, True)
         if self.disks:
             self._stack().activate(self.executor, self.uuid, self.node, self.disks, secrets=self.secrets)
@@ -306,7 +306,7 @@ class Domain:
             if seen and seen["active"]:
                 return _with_note(
                     error, "the domain is %s (%s) all the same; nothing was taken back" % (seen["state"], seen["reason"]))
-            if seen and before is None:
+            if seen and seen["persistent"] and before is None:
                 self.executor.call("undefine domain %s again" % self.name, self._undefine_now, True)
             promoted = [disk for disk in self._status() if _is_primary(disk) and disk["index"] not in primary]
             if promoted:

@@ -167,7 +167,8 @@ def read_mark(domain):
     try:
         text = domain.metadata(binding.VIR_DOMAIN_METADATA_ELEMENT, domain_definition.NAMESPACE, 0)
     except binding.libvirtError as error:
-        if is_error(error, "VIR_ERR_NO_DOMAIN_METADATA", "VIR_ERR_NO_DOMAIN"):
+        # the last one: it is off and undefined, and libxl has not let go of it yet
+        if is_error(error, "VIR_ERR_NO_DOMAIN_METADATA", "VIR_ERR_NO_DOMAIN", "VIR_ERR_OPERATION_INVALID"):
             return None
         raise
     return domain_definition.read_mark(text)
