@@ -25,6 +25,7 @@ class ActionModule(ControllerAction):
         "leave_group": {"type": "str"},
         "target_groups": {"type": "list", "elements": "str", "default": []},
         "force": {"type": "bool", "default": False},
+        "allow_failover": {"type": "bool", "default": False},
         "parallel": {"type": "int", "default": 4},
         "file": {"type": "path"},
     }
@@ -35,10 +36,11 @@ class ActionModule(ControllerAction):
         picture = (state.cluster(), state.nodes(), state.instances(), arguments["observations"])
         if arguments["leave_group"]:
             plan = rebalance.leave_group(
-                *picture, arguments["leave_group"], arguments["target_groups"], arguments["parallel"], arguments["force"])
+                *picture, arguments["leave_group"], arguments["target_groups"], arguments["parallel"], arguments["force"],
+                arguments["allow_failover"])
         else:
             options = {key: arguments[key] for key in (
-                "limit", "min_gain", "disk_moves", "only", "exclude", "group", "evacuate", "force")}
+                "limit", "min_gain", "disk_moves", "only", "exclude", "group", "evacuate", "force", "allow_failover")}
             plan = rebalance.balance(*picture, options, arguments["parallel"])
         text = plan.pop("text")
         if arguments["file"] and text:

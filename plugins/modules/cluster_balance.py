@@ -95,6 +95,12 @@ options:
       - Waive that every mirror could be started if a node died (N+1), the policy's ratios and exclusion tags.
     type: bool
     default: false
+  allow_failover:
+    description:
+      - What cannot migrate live (a container) is stopped on its node and started on the other one. Without, such an instance stays,
+        and RV(notes) or the instance's C(left) says why.
+    type: bool
+    default: false
   parallel:
     description:
       - Largest number of instances in a batch.

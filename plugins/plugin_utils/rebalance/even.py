@@ -15,7 +15,8 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance.places im
 
 #: A score above which no move is made for less than the least gain: all of them.
 _ALWAYS = 1e18
-_OPTIONS = {"limit": -1, "min_gain": 0.01, "disk_moves": True, "only": [], "exclude": [], "group": None, "evacuate": False, "force": False}
+_OPTIONS = {"limit": -1, "min_gain": 0.01, "disk_moves": True, "only": [], "exclude": [], "group": None, "evacuate": False, "force": False,
+            "allow_failover": False}
 
 
 def balance(settings, nodes, records, observations, options, parallel=4):
@@ -23,7 +24,8 @@ def balance(settings, nodes, records, observations, options, parallel=4):
 
     :param options: see ``_OPTIONS``: at most ``limit`` moves (negative: any number), each of which gains ``min_gain``; without
         ``disk_moves`` only migrations; ``only`` or all but ``exclude`` instances; one node ``group``; ``evacuate``: only what is on
-        nodes that are drained or marked offline; ``force``: waive N+1, ratios and exclusion tags.
+        nodes that are drained or marked offline; ``force``: waive N+1, ratios and exclusion tags; ``allow_failover``: what cannot migrate
+        live is stopped and started instead of staying.
     :param parallel: how many may move at the same time.
     :returns: a plan as :mod:`node_plan` has it, and with it ``moves``, ``batches`` (lists of names), ``groups`` (scores),
         ``copy_gib``, ``migrations``, ``subject`` and ``text`` (htools' format).
@@ -33,7 +35,7 @@ def balance(settings, nodes, records, observations, options, parallel=4):
     refuse_silent(nodes, observations)
     _refuse_unknown(options, nodes, records)
     pool = Pool(nodes, observations)
-    begun, stuck = not_now(nodes, records, pool)
+    begun, stuck = not_now(nodes, records, pool, options["allow_failover"])
     shown = dict(records, **{name: one["record"] for name, one in begun.items()})
     model = registry.load(settings, nodes, shown, observations)
     planned = _plan_groups(model, pool, records, options, set(begun) | set(stuck))

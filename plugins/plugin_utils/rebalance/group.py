@@ -12,10 +12,11 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance.batches i
 from ansible_collections.gantry.cluster.plugins.plugin_utils.rebalance.places import not_now, plain, refuse_silent, steps, unfit
 
 
-def leave_group(settings, nodes, records, observations, group, targets, parallel=4, force=False):
+def leave_group(settings, nodes, records, observations, group, targets, parallel=4, force=False, allow_failover=False):
     """Plan to move all instances of a node group to others; see :func:`balance` for what comes back.
 
     :param targets: names of the groups to go to; empty for any.
+    :param allow_failover: what cannot migrate live is stopped and started instead of staying.
     :raises GantryError: a node does not answer, or a group is not known.
     """
     known = sorted({node.get("group", "default") for node in nodes.values()})
@@ -27,7 +28,7 @@ def leave_group(settings, nodes, records, observations, group, targets, parallel
         )
     refuse_silent(nodes, observations)
     pool = Pool(nodes, observations)
-    begun, stuck = not_now(nodes, records, pool)
+    begun, stuck = not_now(nodes, records, pool, allow_failover)
     shown = dict(records, **{name: one["record"] for name, one in begun.items()})
     model = registry.load(settings, nodes, shown, observations)
     from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.evacuate import Evacuator

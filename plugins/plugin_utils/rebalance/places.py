@@ -23,8 +23,11 @@ def refuse_silent(nodes, observations):
         )
 
 
-def not_now(nodes, records, pool):
-    """Instances whose move was cut off, with the steps that finish it, and those that cannot move, with the reason."""
+def not_now(nodes, records, pool, allow_failover=False):
+    """Instances whose move was cut off, with the steps that finish it, and those that cannot move, with the reason.
+
+    :param allow_failover: what cannot migrate live may be stopped and started instead.
+    """
     begun, stuck = {}, {}
     for name, record in sorted(records.items()):
         if record["disk_template"] != "drbd":
@@ -39,13 +42,13 @@ def not_now(nodes, records, pool):
             begun[name] = {"why": "its move to %s was interrupted and is finished" % target,
                            "steps": [{"do": pending["verb"], "target": target}], "record": dict(record, primary=target, secondary=other)}
         else:
-            why = _stuck(record, nodes, pool)
+            why = _stuck(record, nodes, pool, allow_failover)
             if why:
                 stuck[name] = why
     return begun, stuck
 
 
-def _stuck(record, nodes, pool):
+def _stuck(record, nodes, pool, allow_failover):
     if record["status"] != "ready":
         return "it is %s: finish instance_add, or remove it" % record["status"]
     left = interrupted(record, None)
@@ -54,9 +57,9 @@ def _stuck(record, nodes, pool):
     if nodes[record["primary"]].get("offline"):
         return "its primary %s is marked offline: node_failover starts it elsewhere" % record["primary"]
     picture = pool.picture(record)
-    bound = suitability.bound_to_node(record, picture["nodes"].get(picture["owner"])) if picture["alive"] else []
-    if bound:
-        return "it cannot migrate live: %s" % "; ".join(bound)
+    bound = _bound(record, picture)
+    if bound and not allow_failover:
+        return "it cannot migrate live: %s; gantry_allow_failover=true lets it be restarted" % "; ".join(bound)
     if picture["owner"] not in (None, record["primary"]) or picture["waiting"] or len(picture["alive"]) > 1:
         return "it is not where it should be: run instance_repair"
     lone = bool(nodes.get(record["secondary"], {}).get("offline"))
@@ -66,6 +69,11 @@ def _stuck(record, nodes, pool):
         if disk["verdict"] == views.DOWN and picture["alive"]:
             return "disk %d is %s (%s)" % (disk["index"], disk["verdict"], disk["detail"])
     return None
+
+
+def _bound(record, picture):
+    """Why an instance that runs cannot migrate live; nothing where it can, or does not run."""
+    return suitability.bound_to_node(record, picture["nodes"].get(picture["owner"])) if picture["alive"] else []
 
 
 def unfit(record, places, pool):
@@ -87,7 +95,7 @@ def steps(record, places, pool):
     """The verbs that bring a mirrored instance to its places, primary first."""
     (primary, secondary), (target, mirror) = (record["primary"], record["secondary"]), places
     picture = pool.picture(record)
-    verb = "migrate" if picture["alive"] else "failover"
+    verb = "migrate" if picture["alive"] and not _bound(record, picture) else "failover"
     found = []
     if not picture["alive"] and any(disk["verdict"] == views.DOWN for disk in picture["disks"]):
         found.append({"do": "activate"})

@@ -236,3 +236,13 @@ def test_what_cannot_move_while_it_runs_is_left_out():
     plan, places = balanced([record("web%d" % number, "node1", "node2", **(container if number else {})) for number in range(6)])
     assert all(move["name"] == "web0" for move in plan["moves"])
     assert [places["web%d" % number] for number in range(1, 6)] == [["node1", "node2"]] * 5
+    assert any("gantry_allow_failover=true" in note for note in plan["notes"])
+
+
+def test_what_cannot_move_while_it_runs_is_restarted_where_that_is_allowed():
+    container = {"hypervisor": "lxc", "domain_type": "lxc", "machine": None}
+    instances = [record("web%d" % number, "node1", "node2", **(container if number else {})) for number in range(6)]
+    plan, _places = balanced(instances, options={"allow_failover": True})
+    verbs = {move["name"]: {step["do"] for step in move["steps"]} - {"replace"} for move in plan["moves"]}
+    assert all(found <= ({"failover"} if name != "web0" else {"migrate"}) for name, found in verbs.items()), verbs
+    assert {"failover"} in verbs.values() and not any("cannot migrate live" in note for note in plan["notes"])
