@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two nodes of one flavour, which GANTRY_LAB_FLAVOUR names (kvm, xen or lxc; kvm if it does not), and the ledger of the matrix.
 
+kvm,kvm,xen,xen names one for each node: a mixed cluster, with a node group for each flavour (test_4_mixed.py).
+
 The other fixtures are those of every lab test. GANTRY_LAB_KEEP=1 leaves the lab running, as there.
 """
 
@@ -24,7 +26,8 @@ FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
 
 @pytest.fixture(name="cluster", scope="session")
 def _cluster_of_the_flavour(capture_off):
-    with lab_of(Cluster("matrix-" + FLAVOUR, nodes=2, flavour=FLAVOUR), capture_off) as cluster:
+    name, nodes = ("mixed", FLAVOUR.count(",") + 1) if "," in FLAVOUR else (FLAVOUR, 2)
+    with lab_of(Cluster("matrix-" + name, nodes=nodes, flavour=FLAVOUR), capture_off) as cluster:
         yield cluster
 
 

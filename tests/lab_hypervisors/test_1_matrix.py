@@ -143,19 +143,21 @@ class Story:
             self.watch.close()
 
 
-@pytest.mark.parametrize(("hypervisor", "template"), ROWS, ids=["%s, %s" % row for row in ROWS])
-def test_every_verb(clean, guest, ledger, hypervisor, template):
-    row = ledger(hypervisor, template)
-    story = Story(clean, hypervisor, template, row)
-    nodes = {"primary": "node1", "secondary": "node2"} if template == "drbd" else {"primary": "node1"}
-    own = {"domain_template": template_with_a_log(clean)} if hypervisor == "xen-hvm" else {}
-    guest(story.name, disk_template=template, hypervisor=hypervisor, **{**GUESTS[hypervisor], **nodes, **own})
-    try:
-        for verb in matrix.VERBS:
-            with row.cell(verb) as refusal:
-                if refusal:
-                    story.refuse(verb, refusal)
-                else:
-                    story.work(verb)
-    finally:
-        story.close()
+if ROWS:
+
+    @pytest.mark.parametrize(("hypervisor", "template"), ROWS, ids=["%s, %s" % row for row in ROWS])
+    def test_every_verb(clean, guest, ledger, hypervisor, template):
+        row = ledger(hypervisor, template)
+        story = Story(clean, hypervisor, template, row)
+        nodes = {"primary": "node1", "secondary": "node2"} if template == "drbd" else {"primary": "node1"}
+        own = {"domain_template": template_with_a_log(clean)} if hypervisor == "xen-hvm" else {}
+        guest(story.name, disk_template=template, hypervisor=hypervisor, **{**GUESTS[hypervisor], **nodes, **own})
+        try:
+            for verb in matrix.VERBS:
+                with row.cell(verb) as refusal:
+                    if refusal:
+                        story.refuse(verb, refusal)
+                    else:
+                        story.work(verb)
+        finally:
+            story.close()
