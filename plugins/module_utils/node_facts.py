@@ -18,10 +18,10 @@ import stat
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import drbd, generation, libvirt_facts, lvm
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as setup
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import resource_file
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as setup
 
 #: Services that start guests or disks by themselves when a node comes up. None may be on.
 AUTOSTART_SERVICES = ("libvirt-guests", "drbd", "xendomains")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.gantry.cluster.plugins.module_utils import node_facts, node_setup
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils import node_facts
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import resource_file
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import trust
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup.files import Files
 
 _OURS = re.compile(r"^# gantry\.instance=(\S+)$", re.MULTILINE)
 
@@ -22,15 +24,15 @@ def collect(executor, drivers, timeout, files=None):
 
     :param drivers: as :func:`hypervisor.drivers` returns.
     :param timeout: seconds libvirt has.
-    :param files: the node's files, a :class:`node_setup.Files`.
+    :param files: the node's files, a :class:`node_setup.files.Files`.
     :returns: what :func:`node_facts.collect` returns, and ``resource_secrets``, ``migration_public_key`` (None when there is
         none) and ``ssh_host_keys``.
     """
-    files = files or node_setup.Files()
+    files = files or Files()
     memory = node_facts.collect(executor, drivers, timeout=timeout, root=files.root)
     memory["resource_secrets"] = resource_secrets(files.path(resource_file.FOLDER))
     memory["migration_public_key"] = public_key(files)
-    memory["ssh_host_keys"] = node_setup.host_keys(files)
+    memory["ssh_host_keys"] = trust.host_keys(files)
     return memory
 
 

@@ -213,18 +213,18 @@ error:
     what: The volume group gantry is not on this node
 """
 
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup
 from ansible_collections.gantry.cluster.plugins.module_utils.node_module import run_module
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import prepare
 
 try:
     import libvirt
 except ImportError:
-    libvirt = None  # node_setup refuses, and says what to install
+    libvirt = None  # it refuses, and says what to install
 
 
 def work(module, executor):
     """Prepare the node as the module's parameters say."""
-    result = node_setup.prepare(executor, module.params, binding=libvirt)
+    result = prepare.prepare(executor, module.params, binding=libvirt)
     for finding in result["findings"]:
         module.warn(finding)
     return result

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One cluster of nodes with different hypervisors: each guest finds its own, nobody else is asked to run it, and nothing is wrong with that.
+"""One cluster of nodes with different hypervisors: each guest finds its own, nobody else is asked to run it, nothing is wrong with that.
 
 GANTRY_LAB_FLAVOUR=kvm,kvm,xen,xen script/test tests/lab_hypervisors
 """

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
 from ansible_collections.gantry.cluster.plugins.plugin_utils.nic_spec import ROUTED
 
 #: Seconds a clock may be off: Ganeti's limit, and one that shows that nothing keeps the clock.

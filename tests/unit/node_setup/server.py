@@ -13,10 +13,11 @@ import os
 import re
 import subprocess
 
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor, Result, read_text
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import prepare as preparation
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup.files import Files
 
 DRBD_COMMON = "global {\n\tusage-count no;\n\tudev-always-use-vnr; # as explicit volumes\n}\ncommon {\n}\n"
 
@@ -320,5 +321,5 @@ def options(**changed):
 def prepare(server, check_mode=False, binding=Binding, uid=0, **changed):
     """Run the whole on a server; returns (result, executor)."""
     executor = Commands(server, check_mode)
-    result = node_setup.prepare(executor, options(**changed), node_setup.Files(server.root), binding, uid)
+    result = preparation.prepare(executor, options(**changed), Files(server.root), binding, uid)
     return result, executor

@@ -8,9 +8,9 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_checks as checks
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import checks
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
 
 from .server import options
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import pathlib
 import stat
+import tempfile
 
 import pytest
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper as drbd_helper
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Result
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import prepare as preparation
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup.files import Files
 
 from .server import Binding, Commands, Server, options, prepare
 
@@ -27,7 +29,7 @@ def a_server(tmp_path, monkeypatch):
     """A plain server called node1."""
     system = os.uname()
     names = type("Names", (), {"nodename": "node1", "release": system.release})
-    monkeypatch.setattr(node_setup.os, "uname", lambda: names)
+    monkeypatch.setattr(os, "uname", lambda: names)
     return Server(tmp_path)
 
 
@@ -339,7 +341,7 @@ def test_lvm_filter_of_an_administrator(server):
 def test_lvm_trial_leaves_nothing_behind(server, tmp_path_factory, monkeypatch):
     """The copies of LVM's configuration are removed, also after a refusal."""
     folder = tmp_path_factory.mktemp("trial")
-    monkeypatch.setattr(node_setup.tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     server.write("etc/lvm/devices/system.devices", "VERSION=1.1.1\n")
     prepare(server)
     server.lvm_overruled = ["a|.*|"]
@@ -432,14 +434,14 @@ class Dying(Commands):
 def test_interrupted_anywhere(tmp_path, monkeypatch):
     """Killed before any of its changes and run again, it ends as if it had not been."""
     names = type("Names", (), {"nodename": "node1", "release": "6.1.0"})
-    monkeypatch.setattr(node_setup.os, "uname", lambda: names)
+    monkeypatch.setattr(os, "uname", lambda: names)
     count = len(prepare(Server(tmp_path / "whole"), peers=peers(1, 2))[1].changes)
     assert count > 15
     for last in range(count):
         server = Server(tmp_path / str(last))
         with pytest.raises(Interrupted):
-            node_setup.prepare(
-                Dying(server, last), options(peers=peers(1, 2)), node_setup.Files(server.root), Binding, 0
+            preparation.prepare(
+                Dying(server, last), options(peers=peers(1, 2)), Files(server.root), Binding, 0
             )
         prepare(server, peers=peers(1, 2))
         result, executor = prepare(server, peers=peers(1, 2))

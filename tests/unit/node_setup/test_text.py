@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from hypothesis import given
 from hypothesis import strategies as st

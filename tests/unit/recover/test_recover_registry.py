@@ -10,11 +10,11 @@ import copy
 import pytest
 from fake_nodes import PLAYBOOKS, FakeNodes
 
+from ansible_collections.gantry.cluster.plugins.module_utils import generation, node_memory
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import resource_file
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
-from ansible_collections.gantry.cluster.plugins.module_utils import generation, node_memory
-from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import Files
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup.files import Files
 from ansible_collections.gantry.cluster.plugins.plugin_utils import allocation, recover
 from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import ClusterState
 from ansible_collections.gantry.cluster.plugins.plugin_utils.registry import open_registry

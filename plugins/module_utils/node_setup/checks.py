@@ -12,7 +12,7 @@ import ipaddress
 import re
 
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
-from ansible_collections.gantry.cluster.plugins.module_utils import node_setup_text as texts
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\Z")
