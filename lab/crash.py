@@ -126,6 +126,8 @@ class Matrix:
         missed = []
         for chain in [points[start::chains] for start in range(chains)]:
             missed += self.try_chain(chain)
+            if self.trial.violations:
+                return
         for point in missed:
             # done before the time had passed, on its own or in a resumed run: sooner, and alone
             if all(self.try_chain([point[:3] + (point[3] * part,)]) for part in (1, 0.4, 0)):
@@ -157,8 +159,11 @@ def main(arguments=None):
         try:
             for verb in given.verbs.split(","):
                 matrix.verb(verb, given.sample, max(given.chain, 1))
-            matrix.guest.gone()
-            trial.audit()
+                if trial.violations:
+                    break  # what comes after it would begin with what is broken
+            else:
+                matrix.guest.gone()
+                trial.audit()
         finally:
             print(matrix.table())
     print("crash: %d points, %d violations, seed %d" % (len(matrix.rows), trial.violations, given.seed))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import shutil
+import subprocess
 import time
 
 from lab.driver import Cluster, prepare
@@ -42,6 +44,11 @@ def opened(given):
     finally:
         for guest in trial.guests if trial else ():
             guest.unwatch()
+        if trial and trial.violations and not given.keep:
+            kept = cluster.folder.parent / (cluster.name + "-runs")
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(cluster.folder / "runs", kept)
+            print("what each run said is kept in %s" % kept, flush=True)
         if not given.keep:
             cluster.down_all()
 
@@ -85,7 +92,10 @@ class Trial:
         record = guest.record()
         if not record or record["admin_state"] != "up" or not guest.watch:
             return True
-        fine, text = guest.watch.verdict(guest.device(record), record["primary"], self.cluster.folder)
+        try:
+            fine, text = guest.watch.verdict(guest.device(record), record["primary"], self.cluster.folder)
+        except subprocess.CalledProcessError as error:
+            fine, text = False, str(error)
         if not fine:
             self.violation("the data of %s:\n%s" % (guest.name, text))
         return fine

@@ -382,6 +382,9 @@ class ClusterState:
         resumed = pending if pending and pending["verb"] == verb else None
         if resumed:
             params = dict(resumed["params"], **{k: v for k, v in params.items() if v is not None})
+            if verb in ("migrate", "failover") and not params.get("target"):
+                # it went to the other node; without a word the guest would go back, where it has arrived already
+                params["target"] = record["secondary"]
         record["generation"] = generation
         record["pending"] = {"operation": operation_id, "verb": verb, "generation": generation, "params": params}
         operation = {

@@ -33,7 +33,7 @@ def migrate(record, picture, params):
         if not params.get("allow_failover") or picture["windows"] or not (stopped or refusal.code in NOT_LIVE):
             raise
         decision = failover(record, picture, {"target": params.get("target")})
-        if decision["do"] != "planned":
+        if decision["do"] not in ("planned", "finish"):
             return decision
         return dict(decision, do="failover", why="%s by a failover: %s" % (decision["why"], refusal.found))
 
@@ -106,23 +106,26 @@ def _go_on(nodes, picture, params):
 
 def failover(record, picture, params):
     """Failover. ``do``: planned (the primary answers), dead (it is proven or declared dead), fence (proof is needed
-    and there is a fence device) or nothing.
+    and there is a fence device), finish (the guest is at the target, which is not written down) or nothing.
 
     :param params: ``target``, ``dead_node`` (the operator's word), ``fenced`` (proof read back from the fence device),
         ``can_fence`` (a fence device is configured for the primary), ``only_silent`` (not from a node that answers),
         ``waited`` (DRBD had the time to notice a death: the connection of a node whose power was cut just now looks alive for
         some seconds; ``do`` is wait before that).
-    :returns: with ``do`` fence also ``word_stands``: the operator says that the node is dead, and nothing speaks against it.
+    :returns: with ``do`` fence also ``word_stands``: the operator says that the node is dead, and nothing speaks against it; with
+        ``do`` finish also ``source_answers``.
     """
     guards.refuse_twice(record, picture)
-    dead_node = params.get("dead_node")
+    dead_node, wanted = params.get("dead_node"), params.get("target")
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
-    source = picture["owner"] or record["primary"]
+    source, left = picture["owner"] or record["primary"], record["primary"]
+    if picture["owner"] in picture["alive"] and source != left and (wanted == source or not wanted and dead_node == left):
+        return {"do": "finish", "source": left, "target": source, "nodes": nodes, "why": "the guest is on %s already" % source,
+                "source_answers": picture["nodes"][left]["reachable"] and picture["nodes"][left]["libvirt"]}
     if params.get("only_silent") and picture["nodes"][source]["reachable"]:
         return guards.nothing("node %s answers" % source, source=source, target=source)
     if dead_node and dead_node != source:
         return guards.nothing("its primary is %s, not %s" % (source, dead_node), source=source, target=source)
-    wanted = params.get("target")
     if wanted and wanted == source and picture["nodes"][source]["reachable"]:
         return guards.nothing("its primary is %s already" % source, source=source, target=source)
     target = guards.target(record, picture, source, wanted)

@@ -122,6 +122,14 @@ def test_a_dead_run_s_operation_is_taken_over_by_its_verb(url):
     assert journal[first["id"]] == "interrupted"
 
 
+@pytest.mark.parametrize("verb", ["migrate", "failover"])
+def test_what_was_cut_off_without_a_word_of_its_target_goes_on_to_the_other_node(url, verb):
+    """The guest may be there already: from there the other node is the one it came from."""
+    record = add(url)
+    state(url, DEAD).begin("web1", verb)
+    assert state(url).begin("web1", verb)["params"]["target"] == record["secondary"]
+
+
 def test_a_lock_that_is_taken_over_takes_its_lease_with_it(url):
     add(url)
     first = state(url, DEAD).begin("web1", "migrate")
