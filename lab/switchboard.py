@@ -18,6 +18,11 @@ from .config import LabError, Paths
 from .identity import LINKS, number
 from .qmp import Qmp, QmpError
 
+#: Frames that wait at a socket before a sender has to. The system's own number is 10, and on a busy machine a node then cannot send
+#: for so long that User-Mode Linux takes its network card for broken and panics while it resets it.
+WAITING_FRAMES = 1024
+QUEUE_LENGTH = pathlib.Path("/proc/sys/net/unix/max_dgram_qlen")
+
 # Above the control networks of the nodes, each of which is a hub of its own with the node's number.
 CLUSTER_HUB = 100
 
@@ -33,6 +38,22 @@ def socket_path(paths: Paths) -> pathlib.Path:
 def cable(paths: Paths, node: str, link: str) -> tuple:
     """The two ends of a cable: the node's socket and the switchboard's."""
     return paths.run / f"{node}-{link}", paths.run / f"{node}-{link}.hub"
+
+
+@contextlib.contextmanager
+def long_queues():
+    """Sockets made meanwhile let that many frames wait; where the setting is not ours to change, as many as ever."""
+    with config.lock(config.cache_dir() / "queue_length.lock", "another command plugs cables in"):
+        before = QUEUE_LENGTH.read_text(encoding="ascii")
+        try:
+            QUEUE_LENGTH.write_text(str(WAITING_FRAMES), encoding="ascii")
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            QUEUE_LENGTH.write_text(before, encoding="ascii")
 
 
 def arguments(paths: Paths, program: str) -> list:
@@ -121,8 +142,9 @@ def connect(paths: Paths, lab: dict, node: str, plugged: dict) -> None:
     wanted = ports(paths, lab, node, tuple(plugged))
     with _monitor(paths) as monitor:
         _remove(monitor, wanted)
-        for port in wanted:
-            monitor.execute("netdev_add", **port)
+        with long_queues():
+            for port in wanted:
+                monitor.execute("netdev_add", **port)
         for link, up in plugged.items():
             if not up:
                 monitor.execute("set_link", name=f"{node}-{link}", up=False)

@@ -129,7 +129,8 @@ def start(paths: Paths, lab: dict, node: str, plugged: dict) -> None:
     _kernel_dir(paths, node).parent.mkdir(mode=0o700, exist_ok=True)
     memory = memory_folder(SHM, sum(own["memory_mib"] for own in lab["nodes"].values()), folder)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(node_end(*switchboard.cable(paths, node, link))) for link in LINKS]
+        with switchboard.long_queues():
+            sockets = [stack.enter_context(node_end(*switchboard.cable(paths, node, link))) for link in LINKS]
         handles = [end.fileno() for end in sockets]
         serial = stack.enter_context((folder / "serial.log").open("ab"))
         command = arguments(paths, lab, node, handles)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -229,6 +230,23 @@ def passes(one, other, text: bytes) -> bool:
         return frame(text) in other.recv(2000)
     except TimeoutError:
         return False
+
+
+def test_a_busy_reader_does_not_stop_a_node(tmp_path):
+    """Where the setting is ours to change; else a socket takes as many frames as the system says."""
+    before = switchboard.QUEUE_LENGTH.read_text(encoding="ascii")
+    with switchboard.long_queues(), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(tmp_path / "reader"))
+        sender = uml_machine.node_end(tmp_path / "node", tmp_path / "reader")
+        sender.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 300:
+                sender.send(bytes(1500))
+                sent += 1
+        sender.close()
+    assert sent == (300 if os.access(switchboard.QUEUE_LENGTH, os.W_OK) else int(before) + 1)
+    assert switchboard.QUEUE_LENGTH.read_text(encoding="ascii") == before
 
 
 def test_the_switchboard_joins_nodes_and_cuts_cables(paths, plugged):
