@@ -25,7 +25,8 @@ class ActionModule(NodeStep):
     MODULE = "gantry.cluster.instance_disks"
 
     def prepare(self, arguments, operation):
-        """A new disk for the variables of the guest's firmware begins with those that the firmware brings."""
+        """A new disk for the variables of the guest's firmware begins with those that the firmware brings, one for its TPM with
+        nothing: what an earlier guest's left there would be taken for its own."""
         super().prepare(arguments, operation)
         record = operation["instance"]
         if boolean(arguments.get("initialize", False)):
@@ -34,6 +35,8 @@ class ActionModule(NodeStep):
                 if disk.get("purpose") == "nvram":
                     start = hvparams.firmware(hvparams.values_of(record))[1]
                     images[str(disk["index"])] = {"path": start, "format": "raw", "place": "end"}
+                elif disk.get("purpose") == "tpm":
+                    images[str(disk["index"])] = {"zeros": True}
             arguments["images"] = images
 
     def on_node(self, arguments):

@@ -21,6 +21,9 @@ DEFAULT, CLUSTER, INSTANCE, SETTLED = "default", "cluster", "instance", "settled
 #: Size of the disk that holds the variables of a guest's firmware, MiB. QEMU takes 8 MiB of flash, firmware included.
 NVRAM_MIB = 4
 
+#: Size of the disk that holds the state of a guest's TPM, MiB. swtpm needs a tenth of one.
+TPM_MIB = 4
+
 
 def written(value, where):
     """Parameters as a dictionary; Ganeti's ``name=value,name=value`` is one too.
@@ -162,6 +165,17 @@ def refuse_conflicts(record, values):
 def needs_nvram(record, values):
     """Whether the instance has a disk for the variables of its firmware: mirrored disks are, so they have to be."""
     return values.get("firmware") == "efi" and record["disk_template"] != "diskless"
+
+
+def needs_tpm(record, values):
+    """Whether the instance has a disk for the state of its TPM. Without mirrored disks libvirt keeps it in a folder of the node."""
+    return values.get("tpm") == "2.0" and record["disk_template"] == "drbd"
+
+
+def own_disks(record, values):
+    """The purposes and sizes of the disks that an instance has for itself and its guest does not see."""
+    found = [("nvram", NVRAM_MIB)] if needs_nvram(record, values) else []
+    return found + ([("tpm", TPM_MIB)] if needs_tpm(record, values) else [])
 
 
 def files(values):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
+from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import parameters
 from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, nic_spec
 
@@ -24,7 +25,7 @@ def facts(info):
         "ovs_bridges": info.get("ovs_bridges") or [], "vlan_bridges": info.get("vlan_bridges") or [],
         "pci_devices": info.get("pci_devices"), "cpus": info.get("cpus"), "cpu": info.get("cpu"),
         "libvirt_version": libvirt.get("version"), "qemu_version": libvirt.get("qemu_version"),
-        "virt_caps": libvirt.get("virt_caps"),
+        "virt_caps": libvirt.get("virt_caps"), "tpm": info.get("tpm"),
     }
 
 
@@ -58,9 +59,26 @@ def lacks(record, node):
         for address in values.get("pci_devices") or []:
             if node["pci_devices"] is not None and address not in node["pci_devices"]:
                 add("no PCI device %s" % address, "the device that is handed to the guest", "install it in the same slot", "no_pci_device")
+        if values.get("tpm") == "2.0":
+            found += _tpm(record, values, node.get("tpm"))
         most = most_cpu(values.get("cpu_mask") or "all")
         if node["cpus"] and most is not None and most >= node["cpus"]:
             add("no processor %d" % most, "the processors of cpu_mask", "give the instance another cpu_mask", "no_cpu")
+    return found
+
+
+def _tpm(record, values, seen):
+    """What a node lacks for a guest with a TPM.
+
+    :param seen: ``lacking`` (packages) and ``hook`` (whether libvirt's hook for a TPM on a mirrored disk is there); else unknown.
+    """
+    found, seen = [], seen if isinstance(seen, dict) else {}
+    if seen.get("lacking"):
+        found.append({"what": "no emulator of a TPM: it lacks %s" % ", ".join(seen["lacking"]),
+                      "expected": "the packages swtpm and swtpm-tools", "mend": "apt install %s" % " ".join(seen["lacking"]), "code": "no_tpm"})
+    if hvparams.needs_tpm(record, values) and seen.get("hook") is False:
+        found.append({"what": "libvirt's hook for a TPM on a mirrored disk is not there", "expected": tpm_hook.PATH,
+                      "mend": "run node_add for it again", "code": "no_tpm"})
     return found
 
 

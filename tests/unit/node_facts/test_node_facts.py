@@ -371,7 +371,7 @@ def test_collect(tmp_path):
         "hostname", "time", "boot_id", "kernel", "architecture", "cpus", "memory_total_mib", "memory_free_mib", "libvirt",
         "drbd", "lvm", "volume_groups", "volumes", "drbd_resources", "resource_files", "domains", "records", "bridges",
         "autostart_services", "lvm_filter", "paths", "tcp_ports", "addresses", "migration", "resource_bindings",
-        "shutdown_service", "cpu", "pci_devices", "vlan_bridges", "ovs_bridges",
+        "shutdown_service", "cpu", "pci_devices", "vlan_bridges", "ovs_bridges", "tpm",
     }
     assert info["boot_id"] == "b1"
     assert info["memory_total_mib"] == 1474
