@@ -75,7 +75,8 @@ def _tpm(record, values, seen):
     found, seen = [], seen if isinstance(seen, dict) else {}
     if seen.get("lacking"):
         found.append({"what": "no emulator of a TPM: it lacks %s" % ", ".join(seen["lacking"]),
-                      "expected": "the packages swtpm and swtpm-tools", "mend": "apt install %s" % " ".join(seen["lacking"]), "code": "no_tpm"})
+                      "expected": "the packages swtpm and swtpm-tools", "mend": "apt install %s" % " ".join(seen["lacking"]),
+                      "code": "no_tpm"})
     if hvparams.needs_tpm(record, values) and seen.get("hook") is False:
         found.append({"what": "libvirt's hook for a TPM on a mirrored disk is not there", "expected": tpm_hook.PATH,
                       "mend": "run node_add for it again", "code": "no_tpm"})

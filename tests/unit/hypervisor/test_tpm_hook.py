@@ -154,8 +154,11 @@ class Node:
         for part in ("run", "memory"):
             (folder / part).mkdir(parents=True)
         self.program = folder / "program"
-        text = tpm_hook.PROGRAM.replace('"/run/gantry-tpm"', '"%s"' % self.sockets).replace("/var/lib/gantry/instances", str(folder / "memory"))
-        self.program.write_text(text.replace("/dev/drbd%d", "/dev/loop%d"), encoding="utf-8")
+        text = tpm_hook.PROGRAM
+        for ours, its in (("/run/gantry-tpm", self.sockets), ("/var/lib/gantry/instances", folder / "memory"), ("/dev/drbd", "/dev/loop")):
+            assert text.count('"' + ours) == 1
+            text = text.replace('"' + ours, '"' + str(its))
+        self.program.write_text(text, encoding="utf-8")
         disk = dict(DISK, nodes={"a": {"hostname": HOST, "minor": int(device.replace("/dev/loop", ""))}})
         self.remember({"generation": 1, "record": {"disks": [disk]}})
 
