@@ -178,6 +178,21 @@ def own_disks(record, values):
     return found + ([("tpm", TPM_MIB)] if needs_tpm(record, values) else [])
 
 
+def first_contents(record):
+    """What the disks that the guest does not see begin with, by index, as the module ``instance_disks`` takes images.
+
+    The variables of its firmware are those that the firmware brings. A TPM begins with nothing: what an earlier guest's left on the
+    volume would be taken for its own.
+    """
+    found = {}
+    for disk in record["disks"]:
+        if disk.get("purpose") == "nvram":
+            found[str(disk["index"])] = {"path": firmware(values_of(record))[1], "format": "raw", "place": "end"}
+        elif disk.get("purpose") == "tpm":
+            found[str(disk["index"])] = {"zeros": True}
+    return found
+
+
 def files(values):
     """Paths on the nodes that the parameters name and every node of the instance must have."""
     keys = ("kernel_path", "initrd_path", "cdrom_image_path", "cdrom2_image_path", "floppy_image_path")

@@ -136,6 +136,14 @@ def test_disks_that_the_guest_does_not_see(template, given, own):
     assert hvparams.own_disks(one, values) == own
 
 
+def test_what_they_begin_with():
+    one = record(hvparams={"tpm": "2.0", "firmware": "efi"}, disks=[
+        {"index": 0}, {"index": 1, "purpose": "nvram"}, {"index": 2, "purpose": "tpm"}])
+    assert hvparams.first_contents(one) == {
+        "1": {"path": "/usr/share/OVMF/OVMF_VARS_4M.fd", "format": "raw", "place": "end"}, "2": {"zeros": True}}
+    assert hvparams.first_contents(record(disks=[{"index": 0}])) == {}
+
+
 def test_other_hypervisors_have_no_tpm():
     for name in hypervisors.names():
         one = record(hypervisor=name)

@@ -175,7 +175,7 @@ class Node:
         """Run the program as the hook does."""
         text = definition(**more).replace(tpm_hook.FOLDER, str(self.sockets))
         done = subprocess.run([sys.executable, str(self.program), "web1", step, stage, "-"], input=text, capture_output=True, text=True,
-                              check=False, timeout=300)
+                              check=False, timeout=300, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"})
         assert done.stdout == ""
         return done
 
