@@ -133,10 +133,12 @@ def vlan_bridges(root="/"):
 
 
 def tpm(root="/"):
-    """What a guest's TPM needs of the node: ``lacking`` (packages that are not there) and ``hook`` (libvirt's, for mirrored disks)."""
+    """What a guest's TPM needs of the node: ``lacking`` (packages that are not there) and ``hook`` (libvirt's, for mirrored disks, is
+    there, and the daemon knows)."""
+    runs = all(os.access(os.path.join(root, path[1:]), os.X_OK) for path in (tpm_hook.PATH, tpm_hook.PROGRAM_PATH))
     return {
         "lacking": sorted(package for path, package in tpm_hook.PROGRAMS.items() if not os.path.exists(os.path.join(root, path[1:]))),
-        "hook": all(os.access(os.path.join(root, path[1:]), os.X_OK) for path in (tpm_hook.PATH, tpm_hook.PROGRAM_PATH)),
+        "hook": runs and not os.path.exists(os.path.join(root, setup.HOOK_UNSEEN[1:])),
     }
 
 
