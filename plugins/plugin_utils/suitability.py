@@ -15,6 +15,9 @@ from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import parameters
 from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, nic_spec
 
+#: The first libvirt that takes a TPM which somebody else emulates.
+EXTERNAL_TPM = (9, 0)
+
 
 def facts(info):
     """What of a node's ``node_info`` is asked for here."""
@@ -60,24 +63,26 @@ def lacks(record, node):
             if node["pci_devices"] is not None and address not in node["pci_devices"]:
                 add("no PCI device %s" % address, "the device that is handed to the guest", "install it in the same slot", "no_pci_device")
         if values.get("tpm") == "2.0":
-            found += _tpm(record, values, node.get("tpm"))
+            found += _tpm(record, values, node)
         most = most_cpu(values.get("cpu_mask") or "all")
         if node["cpus"] and most is not None and most >= node["cpus"]:
             add("no processor %d" % most, "the processors of cpu_mask", "give the instance another cpu_mask", "no_cpu")
     return found
 
 
-def _tpm(record, values, seen):
-    """What a node lacks for a guest with a TPM.
-
-    :param seen: ``lacking`` (packages) and ``hook`` (whether libvirt's hook for a TPM on a mirrored disk is there); else unknown.
-    """
-    found, seen = [], seen if isinstance(seen, dict) else {}
+def _tpm(record, values, node):
+    """What a node lacks for a guest with a TPM: an emulator; for mirrored disks also libvirt's hook, and a libvirt that knows such TPMs."""
+    found, seen = [], node.get("tpm")
+    seen = seen if isinstance(seen, dict) else {}
     if seen.get("lacking"):
         found.append({"what": "no emulator of a TPM: it lacks %s" % ", ".join(seen["lacking"]),
                       "expected": "the packages swtpm and swtpm-tools", "mend": "apt install %s" % " ".join(seen["lacking"]),
                       "code": "no_tpm"})
-    if hvparams.needs_tpm(record, values) and seen.get("hook") is False:
+    version = _version(node.get("libvirt_version"))
+    if hvparams.needs_tpm(record, values) and version and version < EXTERNAL_TPM:
+        found.append({"what": "libvirt %s knows no TPM on a mirrored disk" % node["libvirt_version"],
+                      "expected": "%d.%d or newer" % EXTERNAL_TPM, "mend": "upgrade libvirt", "code": "no_tpm"})
+    elif hvparams.needs_tpm(record, values) and seen.get("hook") is False:
         found.append({"what": "libvirt's hook for a TPM on a mirrored disk is not there", "expected": tpm_hook.PATH,
                       "mend": "run node_add for it again", "code": "no_tpm"})
     return found

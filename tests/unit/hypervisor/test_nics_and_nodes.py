@@ -117,6 +117,8 @@ LACKS = [
     ({"hvparams": {"pci_devices": ["0000:04:00.0"]}}, {}, "no_pci_device"), ({"hvparams": {"pci_devices": ["0000:03:00.0"]}}, {}, None),
     ({"hvparams": {"tpm": "2.0"}}, {}, None), ({"hvparams": {"tpm": "2.0"}}, {"tpm": {"lacking": [], "hook": False}}, "no_tpm"),
     ({"hvparams": {"tpm": "2.0"}}, {"tpm": {"lacking": ["swtpm"], "hook": True}}, "no_tpm"), ({}, {"tpm": {"lacking": ["swtpm"]}}, None),
+    ({"hvparams": {"tpm": "2.0"}}, {"libvirt_version": "8.10.0"}, "no_tpm"),
+    ({"hvparams": {"tpm": "2.0"}}, {"libvirt_version": None}, None),
     ({"hvparams": {"tpm": "2.0"}}, {"tpm": None}, None), ({"hvparams": {"tpm": "2.0"}, "disk_template": "plain"}, {"tpm": {}}, None),
     ({"hvparams": {"cpu_mask": "0-4"}}, {}, "no_cpu"), ({"hvparams": {"cpu_mask": "0-3:all"}}, {}, None),
 ]
