@@ -20,6 +20,7 @@ PROOF = {
     "e2fsprogs": "mke2fs",
     "nasm": "nasm",
     "openssh-client": "ssh",
+    "swtpm": "swtpm",
     "debian-archive-keyring": str(KEYRING),
     "uidmap": "newuidmap",
 }

@@ -25,16 +25,10 @@ class ActionModule(NodeStep):
     MODULE = "gantry.cluster.instance_disks"
 
     def prepare(self, arguments, operation):
-        """A new disk for the variables of the guest's firmware begins with those that the firmware brings."""
+        """New disks that the guest does not see have a content of their own."""
         super().prepare(arguments, operation)
-        record = operation["instance"]
         if boolean(arguments.get("initialize", False)):
-            images = dict(arguments.get("images") or {})
-            for disk in record["disks"]:
-                if disk.get("purpose") == "nvram":
-                    start = hvparams.firmware(hvparams.values_of(record))[1]
-                    images[str(disk["index"])] = {"path": start, "format": "raw", "place": "end"}
-            arguments["images"] = images
+            arguments["images"] = dict(arguments.get("images") or {}, **hvparams.first_contents(operation["instance"]))
 
     def on_node(self, arguments):
         """Run the module; as long as the copies differ and there is time, wait on and tell how far it is."""

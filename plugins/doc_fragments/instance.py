@@ -76,7 +76,8 @@ options:
         type: int
       purpose:
         description:
-          - What the disk is for when the guest does not see it as a disk; V(nvram) holds the variables of its firmware.
+          - What the disk is for when the guest does not see it as a disk; V(nvram) holds the variables of its firmware,
+            V(tpm) the state of its TPM.
         type: str
       nodes:
         description:

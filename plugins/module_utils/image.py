@@ -84,13 +84,22 @@ def refuse_too_large(image, disk):
         )
 
 
+def named(image):
+    """What is written, in words."""
+    return "zeros" if image.get("zeros") else "image %s" % image["path"]
+
+
 def write(executor, image, device):
     """Overwrite the beginning of a device with the image; zeros of the image are written too.
 
-    :param image: as :func:`inspect` returned; with ``place`` "end" its last byte becomes that of the device.
+    :param image: as :func:`inspect` returned; with ``place`` "end" its last byte becomes that of the device. With ``zeros``
+        there is no image: the whole device becomes zero.
     """
+    if image.get("zeros"):
+        executor.call("write %s to %s" % (named(image), device), _write_zeros_now, device)
+        return
     step = _write_end_now if image.get("place") == "end" else _write_now
-    executor.call("write image %s to %s" % (image["path"], device), step, executor, image, device)
+    executor.call("write %s to %s" % (named(image), device), step, executor, image, device)
 
 
 def _write_end_now(executor, image, device):
@@ -120,6 +129,16 @@ def _write_now(executor, image, device):
             "qemu-img", "convert", "-n", "-t", "none", "-f", image["format"], "-O", "raw", image["path"], device])
     finally:
         executor.timeout = before
+    flush(device)
+
+
+def _write_zeros_now(device):
+    """A new logical volume holds what was there before, such as an earlier guest's secrets."""
+    with open(device, "r+b", buffering=0) as stream:
+        left = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        while left > 0:
+            left -= stream.write(bytes(min(MIB, left)))
     flush(device)
 
 

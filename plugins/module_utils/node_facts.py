@@ -17,7 +17,7 @@ import socket
 import stat
 import time
 
-from ansible_collections.gantry.cluster.plugins.module_utils import drbd, generation, libvirt_facts, lvm
+from ansible_collections.gantry.cluster.plugins.module_utils import drbd, generation, libvirt_facts, lvm, tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import resource_file
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
@@ -50,6 +50,7 @@ def collect(
         "addresses": addresses(_read(root, "proc/net/fib_trie"), _read(root, "proc/net/if_inet6")),
         "cpu": processor(_read(root, "proc/cpuinfo")), "pci_devices": names(os.path.join(root, "sys/bus/pci/devices")),
         "bridges": bridges(root), "vlan_bridges": vlan_bridges(root), "ovs_bridges": ovs_bridges(executor, root),
+        "tpm": tpm(root),
         "tcp_ports": tcp_ports(_read(root, "proc/net/tcp") + _read(root, "proc/net/tcp6")),
         "autostart_services": {name: service_enabled(name, root) for name in AUTOSTART_SERVICES},
         "shutdown_service": service_enabled(SHUTDOWN_SERVICE, root),
@@ -129,6 +130,16 @@ def bridges(root="/"):
 def vlan_bridges(root="/"):
     """Those of them that know VLANs."""
     return [name for name in bridges(root) if _read(root, "sys/class/net/%s/bridge/vlan_filtering" % name).strip() == "1"]
+
+
+def tpm(root="/"):
+    """What a guest's TPM needs of the node: ``lacking`` (packages that are not there) and ``hook`` (libvirt's, for mirrored disks, is
+    there, and the daemon knows)."""
+    runs = all(os.access(os.path.join(root, path[1:]), os.X_OK) for path in (tpm_hook.PATH, tpm_hook.PROGRAM_PATH))
+    return {
+        "lacking": sorted(package for path, package in tpm_hook.PROGRAMS.items() if not os.path.exists(os.path.join(root, path[1:]))),
+        "hook": runs and not os.path.exists(os.path.join(root, setup.HOOK_UNSEEN[1:])),
+    }
 
 
 def ovs_bridges(executor, root="/"):

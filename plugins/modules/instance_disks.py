@@ -67,7 +67,9 @@ options:
       - Disk images on this node to write to new disks, by the disk's index. Needs O(initialize=true).
       - Each is a dictionary with C(path) and, when qemu-img shall not find it out, C(format). With C(place=end) the last byte
         of the image becomes the last one of the disk.
-      - For O(disks[].purpose=nvram) the action plugin adds the variables that the guest's firmware begins with.
+      - With C(zeros=true) and no path the whole disk becomes zero.
+      - For O(disks[].purpose=nvram) the action plugin adds the variables that the guest's firmware begins with, for
+        O(disks[].purpose=tpm) zeros.
       - They are looked at before anything is created.
     type: dict
     default: {}

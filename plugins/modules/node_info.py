@@ -209,6 +209,10 @@ node_info:
       description: The bridges of Open vSwitch.
       type: list
       elements: str
+    tpm:
+      description: What a guest's TPM needs, C(lacking) (packages that are not there) and C(hook) (whether libvirt's hook for
+        a TPM on a mirrored disk is there).
+      type: dict
     cpu:
       description: What tells its processor from another, the C(model) and a digest of its C(features). Null if unknown.
       type: dict

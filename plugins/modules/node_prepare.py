@@ -25,6 +25,9 @@ description:
     and the logical volumes of O(vg)), so that it cannot find and activate a volume group inside a guest. The
     administrator's own patterns are kept. The filter is tried out on a copy of LVM's configuration first, and read
     back from LVM afterwards.
+  - A node that runs V(kvm) gets libvirt's hook C(/etc/libvirt/hooks/qemu.d/gantry-tpm), which starts swtpm for guests with a TPM
+    and mirrored disks, and does nothing for others. The libvirt daemon is restarted when the hook is new; guests go on meanwhile.
+    Where AppArmor holds QEMU back, C(/etc/apparmor.d/local/abstractions/libvirt-qemu) lets it speak to such a TPM.
   - DRBD's C(usermode_helper) becomes the collection's own (with DRBD 9, none), in the running module too. DRBD's
     C(global_common.conf) is written only if it is the distribution's own and lacks C(usage-count no).
   - The migration account can be used for libvirt's C(virt-ssh-helper) only, from the peers' addresses; it has no

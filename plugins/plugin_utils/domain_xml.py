@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
+from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, nic_spec
 
@@ -50,7 +51,8 @@ def context(record, values=None):
     :param values: the effective hypervisor parameters; the record's own where None.
     :returns: ``instance`` (the record), ``hv`` (the parameters), ``disks`` (with ``device``, ``target`` and ``bus``), ``nics``,
         ``drives`` (CD-ROM drives, the same way), ``boot`` (libvirt's names, in order), ``pins`` (the processors of each virtual
-        one), ``pci`` (addresses in their parts) and ``firmware`` (``code``, ``vars``, ``nvram``: its device or None).
+        one), ``pci`` (addresses in their parts), ``firmware`` (``code``, ``vars``, ``nvram``: its device or None) and
+        ``tpm_socket`` (where a TPM with a disk of its own is spoken to, or None).
     """
     record = dict({"hypervisor": "kvm"}, **record)
     hv = dict(hvparams.values_of(record) if values is None else values)
@@ -63,6 +65,7 @@ def context(record, values=None):
         "nics": [_nic(nic) for nic in record["nics"]],
         "boot": _boot(hv), "pins": _pins(hv, record["vcpus"]), "pci": [_pci(address) for address in hv.get("pci_devices") or []],
         "cells": _cells(hv, record), "firmware": {"code": code, "vars": start, "nvram": nvram},
+        "tpm_socket": tpm_hook.socket_of(record["uuid"]) if any(disk.get("purpose") == "tpm" for disk in record["disks"]) else None,
         "command_line": _command_line(hv),
     }
 

@@ -21,6 +21,9 @@ DEFAULT, CLUSTER, INSTANCE, SETTLED = "default", "cluster", "instance", "settled
 #: Size of the disk that holds the variables of a guest's firmware, MiB. QEMU takes 8 MiB of flash, firmware included.
 NVRAM_MIB = 4
 
+#: Size of the disk that holds the state of a guest's TPM, MiB. swtpm needs a tenth of one.
+TPM_MIB = 4
+
 
 def written(value, where):
     """Parameters as a dictionary; Ganeti's ``name=value,name=value`` is one too.
@@ -162,6 +165,32 @@ def refuse_conflicts(record, values):
 def needs_nvram(record, values):
     """Whether the instance has a disk for the variables of its firmware: mirrored disks are, so they have to be."""
     return values.get("firmware") == "efi" and record["disk_template"] != "diskless"
+
+
+def needs_tpm(record, values):
+    """Whether the instance has a disk for the state of its TPM. Without mirrored disks libvirt keeps it in a folder of the node."""
+    return values.get("tpm") == "2.0" and record["disk_template"] == "drbd"
+
+
+def own_disks(record, values):
+    """The purposes and sizes of the disks that an instance has for itself and its guest does not see."""
+    found = [("nvram", NVRAM_MIB)] if needs_nvram(record, values) else []
+    return found + ([("tpm", TPM_MIB)] if needs_tpm(record, values) else [])
+
+
+def first_contents(record):
+    """What the disks that the guest does not see begin with, by index, as the module ``instance_disks`` takes images.
+
+    The variables of its firmware are those that the firmware brings. A TPM begins with nothing: what an earlier guest's left on the
+    volume would be taken for its own.
+    """
+    found = {}
+    for disk in record["disks"]:
+        if disk.get("purpose") == "nvram":
+            found[str(disk["index"])] = {"path": firmware(values_of(record))[1], "format": "raw", "place": "end"}
+        elif disk.get("purpose") == "tpm":
+            found[str(disk["index"])] = {"zeros": True}
+    return found
 
 
 def files(values):

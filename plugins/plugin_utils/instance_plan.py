@@ -84,12 +84,15 @@ def paths_of(spec, settings, nodes=None):
     return sorted(found)
 
 
-def _nvram(spec, settings, groups):
-    """The specification with a disk for the variables of its firmware, if it may come to need one."""
-    if not any(hvparams.needs_nvram(spec, hvparams.effective(dict(spec, group=group), settings)) for group in groups):
-        return spec
-    disk = {"index": len(spec["disks"]), "size_mib": hvparams.NVRAM_MIB, "vg": spec["disks"][0]["vg"], "purpose": "nvram"}
-    return dict(spec, disks=spec["disks"] + [disk])
+def _own_disks(spec, settings, groups):
+    """The specification with the disks that it may come to need for the variables of its firmware and the state of its TPM."""
+    wanted = []
+    for group in groups:
+        wanted += hvparams.own_disks(spec, hvparams.effective(dict(spec, group=group), settings))
+    first = len(spec["disks"])
+    own = [{"index": first + number, "size_mib": size, "vg": spec["disks"][0]["vg"], "purpose": purpose}
+           for number, (purpose, size) in enumerate(sorted(set(wanted)))]
+    return dict(spec, disks=spec["disks"] + own)
 
 
 def _check_node_needs(spec, nodes, primary, settings):
@@ -155,6 +158,12 @@ def _disk(spec, disk, vg, where):
     return made
 
 
+def _needed(spec, values):
+    """The disks without those that the group it came to does without."""
+    own = [purpose for purpose, _size in hvparams.own_disks(spec, values)]
+    return [disk for disk in spec["disks"] if not disk.get("purpose") or disk["purpose"] in own]
+
+
 def _record(spec, chosen, in_use, pool, settings):
     names = [node["name"] for node in chosen]
     where = {node["name"]: {"hostname": node["node"]["hostname"], "address": node["node"]["address"]} for node in chosen}
@@ -176,8 +185,7 @@ def _record(spec, chosen, in_use, pool, settings):
         domain_type=kinds[0] if kinds else backend.domain_types[-1],
         nics=[dict(nic, model=nic["model"] or backend.nic_model(values)) for nic in spec["nics"]],
         nodes=where,
-        disks=[_disk(spec, disk, chosen[0]["vg"], where) for disk in spec["disks"]
-               if not disk.get("purpose") or hvparams.needs_nvram(spec, values)],
+        disks=[_disk(spec, dict(disk, index=index), chosen[0]["vg"], where) for index, disk in enumerate(_needed(spec, values))],
         in_use=in_use,
     )
     if "cpu_type" in values:
@@ -223,7 +231,7 @@ def plan(specs, instances, nodes, observations, settings=None, capacity=False, f
     if not pool:
         raise GantryError("The cluster has no node", mend="run node_add for your nodes", code="no_nodes")
     in_use, settings = _seen_numbers(pool), settings or {}
-    specs = [_nvram(spec, settings, groups_of(settings, nodes)) for spec in specs]
+    specs = [_own_disks(spec, settings, groups_of(settings, nodes)) for spec in specs]
     new = [spec for spec in specs if spec["name"] not in instances]
     chooser, plans = None, {}
     for spec in specs:

@@ -11,8 +11,12 @@ from __future__ import annotations
 import re
 
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
+from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor import parameters
 from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, nic_spec
+
+#: The first libvirt that takes a TPM which somebody else emulates.
+EXTERNAL_TPM = (9, 0)
 
 
 def facts(info):
@@ -24,7 +28,7 @@ def facts(info):
         "ovs_bridges": info.get("ovs_bridges") or [], "vlan_bridges": info.get("vlan_bridges") or [],
         "pci_devices": info.get("pci_devices"), "cpus": info.get("cpus"), "cpu": info.get("cpu"),
         "libvirt_version": libvirt.get("version"), "qemu_version": libvirt.get("qemu_version"),
-        "virt_caps": libvirt.get("virt_caps"),
+        "virt_caps": libvirt.get("virt_caps"), "tpm": info.get("tpm"),
     }
 
 
@@ -58,9 +62,29 @@ def lacks(record, node):
         for address in values.get("pci_devices") or []:
             if node["pci_devices"] is not None and address not in node["pci_devices"]:
                 add("no PCI device %s" % address, "the device that is handed to the guest", "install it in the same slot", "no_pci_device")
+        if values.get("tpm") == "2.0":
+            found += _tpm(record, values, node)
         most = most_cpu(values.get("cpu_mask") or "all")
         if node["cpus"] and most is not None and most >= node["cpus"]:
             add("no processor %d" % most, "the processors of cpu_mask", "give the instance another cpu_mask", "no_cpu")
+    return found
+
+
+def _tpm(record, values, node):
+    """What a node lacks for a guest with a TPM: an emulator; for mirrored disks also libvirt's hook, and a libvirt that knows such TPMs."""
+    found, seen = [], node.get("tpm")
+    seen = seen if isinstance(seen, dict) else {}
+    if seen.get("lacking"):
+        found.append({"what": "no emulator of a TPM: it lacks %s" % ", ".join(seen["lacking"]),
+                      "expected": "the packages swtpm and swtpm-tools", "mend": "apt install %s" % " ".join(seen["lacking"]),
+                      "code": "no_tpm"})
+    version = _version(node.get("libvirt_version"))
+    if hvparams.needs_tpm(record, values) and version and version < EXTERNAL_TPM:
+        found.append({"what": "libvirt %s knows no TPM on a mirrored disk" % node["libvirt_version"],
+                      "expected": "%d.%d or newer" % EXTERNAL_TPM, "mend": "upgrade libvirt", "code": "no_tpm"})
+    elif hvparams.needs_tpm(record, values) and seen.get("hook") is False:
+        found.append({"what": "libvirt's hook for a TPM on a mirrored disk is not there", "expected": tpm_hook.PATH,
+                      "mend": "run node_add for it again", "code": "no_tpm"})
     return found
 
 

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 
+from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import parse
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
+
+#: The kernel's number of DRBD among block devices.
+MAJOR = 147
 
 #: Lines of the kernel's log that say why a connection was given up.
 _REASONS = re.compile(
@@ -177,7 +182,7 @@ def holders(minor, proc="/proc", sys="/sys"):
                 target = os.readlink(os.path.join(folder, descriptor))
             except OSError:
                 continue
-            if target == device:
+            if target == device or _is_own_node(target, os.path.join(folder, descriptor), minor):
                 found.append("%s (pid %s)" % (_command(proc, pid), pid))
                 break
     mounts = os.path.join(proc, "mounts")
@@ -187,6 +192,17 @@ def holders(minor, proc="/proc", sys="/sys"):
     except OSError:
         pass
     return found
+
+
+def _is_own_node(target, path, minor):
+    """Whether a process has the device open by the node that the hook of guests' TPMs made for it, which only it can see."""
+    if not target.startswith(tpm_hook.FOLDER + "/"):
+        return False
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISBLK(seen.st_mode) and seen.st_rdev == os.makedev(MAJOR, minor)
 
 
 def _listing(folder):

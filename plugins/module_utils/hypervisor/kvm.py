@@ -173,9 +173,6 @@ class Kvm(Hypervisor):
             found.append("firmware_code and firmware_vars go together")
         if values["secure_boot"] and not is_q35(instance["machine"]):
             found.append("secure_boot needs the machine type q35, whose firmware the guest cannot write to")
-        if values["tpm"] != "none" and instance["disk_template"] == "drbd":
-            found.append("tpm: its state lies in a folder of the node, and libvirt can put it on a block device from version 10.10 on "
-                         "only; after a failover the guest would find an empty one. Use a disk template that is not mirrored")
         if values["floppy_image_path"] and is_q35(instance["machine"]):
             found.append("floppy_image_path: q35 has no floppy drive")
         return found

@@ -40,6 +40,7 @@ def prepare(executor, options, files=None, binding=None, uid=None):
         executor.change("switch off the autostart of domain %s" % uuid, services.virsh("autostart", "--disable", uuid, uri=uri))
     trust.setup_user(executor, wanted, files, seen)
     public_key = trust.setup_key(executor, wanted, files)
+    services.setup_tpm(executor, wanted, files, seen["units"])
     for path, text, mode in planned:
         write(executor, files, path, text, mode)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.gantry.cluster.plugins.module_utils import generation
+from ansible_collections.gantry.cluster.plugins.module_utils import generation, tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import checks
@@ -82,6 +82,29 @@ def setup(executor, wanted, files, units):
     if not is_enabled(units, texts.STOP_UNIT_NAME) or not is_active(units, texts.STOP_UNIT_NAME):
         executor.change("enable and start %s" % texts.STOP_UNIT_NAME,
                         ["systemctl", "enable", "--now", texts.STOP_UNIT_NAME])
+
+
+def setup_tpm(executor, wanted, files, units):
+    """The hook that gives guests with mirrored disks their TPM.
+
+    The daemon looks for hooks when it starts: a first one it would not see before its next start. Guests go on meanwhile.
+    """
+    if "kvm" not in wanted["hypervisors"]:
+        return
+    if files.exists(texts.APPARMOR_QEMU):
+        # libvirt reads it anew for each guest that starts
+        write(executor, files, texts.APPARMOR_LOCAL, texts.with_block(
+            files.text(texts.APPARMOR_LOCAL) or "", ["%s rw," % tpm_hook.socket_of("*")], texts.APPARMOR_LOCAL), 0o644)
+    write(executor, files, tpm_hook.PROGRAM_PATH, tpm_hook.PROGRAM, 0o755)
+    unseen = files.exists(texts.HOOK_UNSEEN) or not files.exists(tpm_hook.PATH)
+    if not files.exists(tpm_hook.PATH):
+        # a run that is cut off before the restart is not forgotten
+        executor.write_file(files.path(texts.HOOK_UNSEEN), "", note=False)
+    write(executor, files, tpm_hook.PATH, tpm_hook.TEXT, 0o755)
+    if unseen:
+        daemon = texts.daemon_of(units)
+        executor.change("restart %s if it runs, so that it sees its hook" % daemon, ["systemctl", "try-restart", daemon + ".service"])
+        executor.remove_file(files.path(texts.HOOK_UNSEEN), note=False)
 
 
 def wake_drivers(executor, wanted, units, daemon):

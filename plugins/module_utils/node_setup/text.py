@@ -40,6 +40,11 @@ STOP_SCRIPT = "/usr/local/lib/gantry/node-stop"
 STOP_UNIT_NAME = "gantry-node.service"
 STOP_UNIT = "/etc/systemd/system/" + STOP_UNIT_NAME
 HOSTS = "/etc/hosts"
+#: Debian's rules for QEMU, and the file that they include for an administrator's own.
+APPARMOR_QEMU = "/etc/apparmor.d/abstractions/libvirt-qemu"
+APPARMOR_LOCAL = "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+#: libvirt's daemon has yet to be restarted to see its hook. A boot does that as well, and takes the file away.
+HOOK_UNSEEN = "/run/gantry-tpm.unseen"
 #: The settings of the libvirt daemon's unit; the daemon's name is filled in.
 DAEMON_DROPIN = "/etc/systemd/system/%s.service.d/gantry.conf"
 

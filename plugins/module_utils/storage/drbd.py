@@ -451,7 +451,7 @@ class Drbd(Backend):
         if self.state is None and self.executor.check_mode:
             self.predict("make DRBD resource %s primary for the first time (full synchronisation)" % self.name)
             if image is not None:
-                self.predict("write image %s to %s" % (image["path"], self.device()))
+                self.predict("write %s to %s" % (images.named(image), self.device()))
             return
         self.own_volume()
         if not self.is_new():

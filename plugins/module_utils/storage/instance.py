@@ -97,6 +97,9 @@ def _pictures(executor, params):
     by_index = {str(disk["index"]): disk for disk in params["disks"]}
     for index, wanted in params["images"].items():
         disk = by_index.get(str(index))
+        if disk is not None and isinstance(wanted, dict) and wanted.get("zeros"):
+            pictures[disk["index"]] = {"zeros": True}
+            continue
         if disk is None or not isinstance(wanted, dict) or not isinstance(wanted.get("path"), str):
             raise GantryError(
                 "The image for disk %s cannot be used" % index, found=wanted,

@@ -241,7 +241,48 @@ def test_uefi_is_refused_where_it_cannot_work():
     large = {"gantry": {"size_mib": 8192, "free_mib": 4096, "extent_mib": 32}}
     seen = [observe(node, paths=FIRMWARE, volume_groups=large) for node in NODES]
     assert code(with_settings, {}, wants, None, seen) == "large_extents"
-    assert code(with_settings, {}, {"gantry_hvparams": {"tpm": "2.0"}}) == "bad_hvparam"
+
+
+def disks(record):
+    return [(disk["index"], disk["name"], disk["size_mib"], disk.get("purpose")) for disk in record["disks"]]
+
+
+def test_the_state_of_a_tpm_lies_on_a_mirrored_disk_of_its_own():
+    seen = [observe(node, paths=FIRMWARE) for node in NODES]
+    wants = {"gantry_hvparams": {"tpm": "2.0"}}
+    record = with_settings({}, wants)
+    assert disks(record) == [(0, "web1-disk0", 1024, None), (1, "web1-disk1", 4, "tpm")]
+    assert record["hvparams_settled"]["tpm"] == "2.0" and differences(parse("web1", dict(GOOD, **wants)), record) == []
+    record = with_settings({}, {"gantry_hvparams": {"tpm": "2.0", "firmware": "efi"}}, observations=seen)
+    assert disks(record)[1:] == [(1, "web1-disk1", 4, "nvram"), (2, "web1-disk2", 4, "tpm")]
+    # without mirrored disks libvirt keeps it in a folder of the node
+    assert disks(with_settings({}, dict(wants, gantry_disk_template="plain"))) == [(0, "web1-disk0", 1024, None)]
+
+
+def test_only_the_group_it_comes_to_settles_which_disks_it_has():
+    """Room is planned for what any group wants; the disks are numbered by what the chosen one does."""
+    groups = {"a": {"hvparams": {"kvm": {"tpm": "2.0"}}}, "b": {"hvparams": {"kvm": {"firmware": "efi"}}}}
+    for group, wanted in (("a", [(1, "web1-disk1", 4, "tpm")]), ("b", [(1, "web1-disk1", 4, "nvram")]), ("default", [])):
+        nodes = {name: dict(node, group=group) for name, node in NODES.items()}
+        seen = [observe(node, paths=FIRMWARE) for node in NODES]
+        assert disks(with_settings({"groups": groups}, nodes=nodes, observations=seen))[1:] == wanted
+
+
+@pytest.mark.parametrize(("tpm", "template", "refused"), [
+    ({"lacking": ["swtpm", "swtpm-tools"], "hook": True}, "drbd", "apt install swtpm swtpm-tools"),
+    ({"lacking": ["swtpm"], "hook": True}, "plain", "apt install swtpm"), ({"lacking": [], "hook": False}, "drbd", "node_add"),
+    ({"lacking": [], "hook": False}, "plain", None), ({"lacking": [], "hook": True}, "drbd", None), (None, "drbd", None),
+])
+def test_a_node_that_cannot_give_a_tpm_is_refused_before_anything_is_touched(tpm, template, refused):
+    wants = {"gantry_hvparams": {"tpm": "2.0"}, "gantry_disk_template": template}
+    seen = [observe(node, tpm=tpm) for node in NODES]
+    if not refused:
+        with_settings({}, wants, observations=seen)
+        return
+    with pytest.raises(GantryError) as refusal:
+        with_settings({}, wants, observations=seen)
+    assert refusal.value.code == "no_tpm" and refused in refusal.value.mend
+    with_settings({}, {"gantry_disk_template": template}, observations=seen)
 
 
 def test_parameters_are_inherited_and_the_settled_ones_stay():

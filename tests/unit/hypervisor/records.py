@@ -105,4 +105,7 @@ def records(draw, name):
     if hvparams.needs_nvram(one, hvparams.values_of(one)):
         one["disks"].append({"index": 2, "name": "web1-disk2", "template": "drbd", "vg": "gantry", "size_mib": 4, "purpose": "nvram",
                              "nodes": {"a": {"minor": 9}, "b": {"minor": 9}}})
+    if hvparams.needs_tpm(one, hvparams.values_of(one)):
+        one["disks"].append({"index": 3, "name": "web1-disk3", "template": "drbd", "vg": "gantry", "size_mib": 4, "purpose": "tpm",
+                             "nodes": {"a": {"minor": 10}, "b": {"minor": 10}}})
     return one

@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from records import make_record, records, text_of
 
-from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition
+from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition, tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.domain_compare import differences, sentences
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
@@ -86,6 +86,28 @@ def test_any_name_is_written_as_it_is_or_refused(text):
         return
     assert tree.findtext("name") == text
     assert tree.find("devices/interface/source").get("bridge") == text
+
+
+TPM_DISK = {"index": 2, "name": "web1-disk2", "template": "drbd", "vg": "gantry", "size_mib": 4, "purpose": "tpm",
+            "nodes": {"a": {"minor": 9}, "b": {"minor": 9}}}
+
+
+@pytest.mark.parametrize(("machine", "model"), [("pc-q35-7.2", "tpm-crb"), ("pc-i440fx-7.2", "tpm-tis")])
+def test_a_tpm_with_a_disk_of_its_own_is_an_external_one(qemu, machine, model):
+    """libvirt takes it, keeps it as it is, and the disk is none that the guest sees."""
+    record = make_record(hvparams={"tpm": "2.0"}, machine=machine)
+    record["disks"] = record["disks"] + [TPM_DISK]
+    found = defined(qemu, record)
+    assert differences(text_of(record), found) == []
+    tree = domain_definition.parse(found)
+    tpm = tree.find("devices/tpm")
+    assert tpm.get("model") == model and tpm.find("backend").get("type") == "external"
+    assert tpm.find("backend/source").get("path") == tpm_hook.socket_of(record["uuid"])
+    assert "/dev/drbd9" not in found and len(tree.findall("devices/disk")) == 2
+    # one that libvirt itself keeps is another
+    plain = make_record(hvparams={"tpm": "2.0"}, machine=machine, disk_template="plain")
+    assert domain_definition.parse(text_of(plain)).find("devices/tpm/backend").attrib == {"type": "emulator", "version": "2.0"}
+    assert "devices/tpm/backend@type" in [one["option"] for one in differences(text_of(plain), found)]
 
 
 def test_nothing_set_is_as_it_was_before_there_were_parameters(qemu):

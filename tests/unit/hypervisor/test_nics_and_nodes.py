@@ -104,7 +104,7 @@ def node(**more):
     return dict({
         "machines": ["pc-i440fx-7.2"], "domain_types": ["kvm", "qemu"], "cpu_models": ["Nehalem"], "bridges": ["br0", "br1"],
         "ovs_bridges": ["sw"], "vlan_bridges": ["br1"], "pci_devices": ["0000:03:00.0"], "cpus": 4, "cpu": {"model": "X", "features": "1"},
-        "libvirt_version": "9.0.0", "qemu_version": "7.2.22"}, **more)
+        "libvirt_version": "9.0.0", "qemu_version": "7.2.22", "tpm": {"lacking": [], "hook": True}}, **more)
 
 
 LACKS = [
@@ -115,6 +115,11 @@ LACKS = [
     ({"hvparams": {"cpu_type": "EPYC"}}, {}, "no_cpu_model"), ({"hvparams": {"cpu_type": "Nehalem"}}, {}, None),
     ({"cpu_model": "Haswell"}, {}, "no_cpu_model"), ({"hvparams": {"cpu_type": "EPYC"}}, {"cpu_models": []}, None),
     ({"hvparams": {"pci_devices": ["0000:04:00.0"]}}, {}, "no_pci_device"), ({"hvparams": {"pci_devices": ["0000:03:00.0"]}}, {}, None),
+    ({"hvparams": {"tpm": "2.0"}}, {}, None), ({"hvparams": {"tpm": "2.0"}}, {"tpm": {"lacking": [], "hook": False}}, "no_tpm"),
+    ({"hvparams": {"tpm": "2.0"}}, {"tpm": {"lacking": ["swtpm"], "hook": True}}, "no_tpm"), ({}, {"tpm": {"lacking": ["swtpm"]}}, None),
+    ({"hvparams": {"tpm": "2.0"}}, {"libvirt_version": "8.10.0"}, "no_tpm"),
+    ({"hvparams": {"tpm": "2.0"}}, {"libvirt_version": None}, None),
+    ({"hvparams": {"tpm": "2.0"}}, {"tpm": None}, None), ({"hvparams": {"tpm": "2.0"}, "disk_template": "plain"}, {"tpm": {}}, None),
     ({"hvparams": {"cpu_mask": "0-4"}}, {}, "no_cpu"), ({"hvparams": {"cpu_mask": "0-3:all"}}, {}, None),
 ]
 

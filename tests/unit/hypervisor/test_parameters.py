@@ -103,7 +103,6 @@ def test_settings_are_checked_where_they_are_given():
 
 CONFLICTS = [
     ({"disk_cache": "writeback", "disk_aio": "threads"}, "disk_cache"),
-    ({"tpm": "2.0"}, "tpm"),
     ({"secure_boot": True}, "firmware=efi"),
     ({"secure_boot": True, "firmware": "efi"}, "q35"),
     ({"cpu_cores": 3}, "cpu_cores"),
@@ -125,9 +124,30 @@ def test_what_does_not_go_together(given, word):
     assert word in refused.value.found
 
 
-def test_a_vtpm_needs_a_disk_template_that_stays():
-    one = record(hvparams={"tpm": "2.0"}, disk_template="plain")
-    hvparams.refuse_conflicts(one, hvparams.effective(one, {}))
+@pytest.mark.parametrize(("template", "given", "own"), [
+    ("drbd", {"tpm": "2.0"}, [("tpm", 4)]), ("plain", {"tpm": "2.0"}, []), ("diskless", {"tpm": "2.0", "firmware": "efi"}, []),
+    ("drbd", {"tpm": "2.0", "firmware": "efi"}, [("nvram", 4), ("tpm", 4)]), ("plain", {"tpm": "2.0", "firmware": "efi"}, [("nvram", 4)]),
+    ("drbd", {}, []),
+])
+def test_disks_that_the_guest_does_not_see(template, given, own):
+    one = record(hvparams=given, disk_template=template)
+    values = hvparams.effective(one, {})
+    hvparams.refuse_conflicts(one, values)
+    assert hvparams.own_disks(one, values) == own
+
+
+def test_what_they_begin_with():
+    one = record(hvparams={"tpm": "2.0", "firmware": "efi"}, disks=[
+        {"index": 0}, {"index": 1, "purpose": "nvram"}, {"index": 2, "purpose": "tpm"}])
+    assert hvparams.first_contents(one) == {
+        "1": {"path": "/usr/share/OVMF/OVMF_VARS_4M.fd", "format": "raw", "place": "end"}, "2": {"zeros": True}}
+    assert hvparams.first_contents(record(disks=[{"index": 0}])) == {}
+
+
+def test_other_hypervisors_have_no_tpm():
+    for name in hypervisors.names():
+        one = record(hypervisor=name)
+        assert hvparams.own_disks(one, hvparams.effective(one, {})) == []
 
 
 @pytest.mark.parametrize(("name", "given", "good"), [

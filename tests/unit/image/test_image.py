@@ -139,3 +139,15 @@ def test_an_image_at_the_end(tmp_path):
     with pytest.raises(GantryError) as caught:
         image.write(Executor(), seen, str(device))
     assert caught.value.code == "bad_image"
+
+
+def test_zeros(tmp_path):
+    """The whole device, whatever its size, and nothing beyond; a second time it says the same."""
+    path = tmp_path / "disk"
+    path.write_bytes(DATA + DATA + b"an earlier guest's")
+    executor = Executor()
+    image.write(executor, {"zeros": True}, str(path))
+    assert path.read_bytes() == bytes(2 * len(DATA) + 18) and executor.changes == ["write zeros to %s" % path]
+    path.write_bytes(DATA)
+    image.write(Executor(check_mode=True), {"zeros": True}, str(path))
+    assert path.read_bytes() == DATA

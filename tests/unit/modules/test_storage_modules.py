@@ -140,6 +140,19 @@ def test_a_refused_image_leaves_nothing(cluster, run):
     assert os.listdir(cluster.nodes["node1"].path("instances")) == []
 
 
+def test_zeros(cluster, run, monkeypatch):
+    """A disk may begin as zeros: written once, before it counts as initialised."""
+    written = []
+    monkeypatch.setattr(image, "_write_zeros_now", written.append)
+    options = {"state": "present", "role": "primary", "initialize": True, "images": {"0": {"zeros": True}}}
+    run("instance_disks", "node2", state="present")
+    foreseen = run("instance_disks", "node1", check_mode=True, **options)
+    assert any(action.startswith("write zeros to /dev/drbd") for action in foreseen["actions"]) and written == []
+    done = run("instance_disks", "node1", **options)
+    assert not done["failed"] and len(written) == 1 and "write zeros to %s" % written[0] in done["actions"], done
+    assert run("instance_disks", "node1", **options)["changed"] is False and len(written) == 1
+
+
 def test_nameless(cluster, run):
     """An instance must be named."""
     result = run("instance_disks", "node1", uuid=None)

@@ -13,11 +13,12 @@ import struct
 import time
 
 import pytest
-from ansible_collections.gantry.cluster.plugins.module_utils import generation, hypervisor, libvirt_facts, node_facts
+from ansible_collections.gantry.cluster.plugins.module_utils import generation, hypervisor, libvirt_facts, node_facts, tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.base import Hypervisor, version_text
 from ansible_collections.gantry.cluster.plugins.module_utils.hypervisor.kvm import Kvm
+from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as setup
 
 DATA = pathlib.Path(__file__).parent / "data"
 UUID = "6f2d1d6e-3bd5-4d3c-9d2f-0e6a1c6f0001"
@@ -371,7 +372,7 @@ def test_collect(tmp_path):
         "hostname", "time", "boot_id", "kernel", "architecture", "cpus", "memory_total_mib", "memory_free_mib", "libvirt",
         "drbd", "lvm", "volume_groups", "volumes", "drbd_resources", "resource_files", "domains", "records", "bridges",
         "autostart_services", "lvm_filter", "paths", "tcp_ports", "addresses", "migration", "resource_bindings",
-        "shutdown_service", "cpu", "pci_devices", "vlan_bridges", "ovs_bridges",
+        "shutdown_service", "cpu", "pci_devices", "vlan_bridges", "ovs_bridges", "tpm",
     }
     assert info["boot_id"] == "b1"
     assert info["memory_total_mib"] == 1474
@@ -380,3 +381,21 @@ def test_collect(tmp_path):
     for part in ("drbd", "lvm"):
         assert info[part]["ok"] or info[part]["error"]
     json.dumps(info)
+
+
+def test_what_a_tpm_needs(tmp_path):
+    """swtpm's programs; and the hook, which the daemon has to have seen."""
+    root = str(tmp_path)
+    assert node_facts.tpm(root) == {"lacking": ["swtpm", "swtpm-tools"], "hook": False}
+    for path in (*tpm_hook.PROGRAMS, tpm_hook.PATH, tpm_hook.PROGRAM_PATH):
+        there = tmp_path / path[1:]
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.touch(mode=0o755)
+    assert node_facts.tpm(root) == {"lacking": [], "hook": True}
+    unseen = tmp_path / setup.HOOK_UNSEEN[1:]
+    unseen.parent.mkdir()
+    unseen.touch()
+    assert node_facts.tpm(root)["hook"] is False
+    unseen.unlink()
+    (tmp_path / tpm_hook.PATH[1:]).chmod(0o644)
+    assert node_facts.tpm(root)["hook"] is False

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 
+from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor, Result, read_text
 from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import prepare as preparation
@@ -78,6 +79,7 @@ class Server:
         self.sshd = "pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2\n"
         self.conffiles = " /etc/drbd.conf 6fd1c1c463d9066ae87283fc3cbf7093\n"
         self.hostname = "node1"
+        self.restarts = []  # (unit, whether the hook was there)
         self.lvm_overruled = None  # a filter that another file enforces
 
     def path(self, path):
@@ -191,6 +193,8 @@ class Server:
                 unit[2] = verb + "d"
             if verb == "mask":
                 unit[0] = unit[2] = "masked"
+            if verb == "try-restart" and unit[1] == "active":
+                self.restarts.append((name, os.path.exists(self.path(tpm_hook.PATH))))
             if verb == "start" or "--now" in words:
                 unit[1] = "active"
         return Result(0, "", "")

@@ -11,6 +11,7 @@ import stat
 import tempfile
 
 import pytest
+from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper as drbd_helper
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Result
@@ -82,6 +83,9 @@ def test_once_and_twice(server):
         "make the folder /etc/gantry",
         "make the folder /etc/gantry/migration",
         "make the migration key /etc/gantry/migration/id_ed25519",
+        "write /etc/libvirt/hooks/gantry-tpm",
+        "write /etc/libvirt/hooks/qemu.d/gantry-tpm",
+        "restart libvirtd if it runs, so that it sees its hook",
         "write /etc/ssh/ssh_config.d/50-gantry.conf",
         "write /etc/libvirt/hooks/gantry-nic",
     ]
@@ -296,6 +300,37 @@ def test_global_common_of_an_administrator(server):
     assert prepare(server)[1].changes == []
 
 
+def test_the_hook_is_seen_by_the_daemon(server):
+    """A daemon that runs is restarted once, with the hook there; a text that changes later needs none, and nobody but kvm a hook."""
+    prepare(server)
+    assert server.restarts == [("libvirtd.service", True)]
+    for path, text in ((tpm_hook.PATH, tpm_hook.TEXT), (tpm_hook.PROGRAM_PATH, tpm_hook.PROGRAM)):
+        assert server.text(path) == text and os.access(server.path(path), os.X_OK)
+    server.write(tpm_hook.PATH, "an older one\n")
+    assert prepare(server)[1].changes == ["write " + tpm_hook.PATH]
+    assert len(server.restarts) == 1 and server.text(tpm_hook.PATH) == tpm_hook.TEXT
+    server.write(texts.HOOK_UNSEEN, "")
+    assert prepare(server)[1].changes == ["restart libvirtd if it runs, so that it sees its hook"], "the last run died before it"
+    assert len(server.restarts) == 2 and prepare(server)[1].changes == []
+
+
+def test_no_hook_without_kvm(server):
+    server.write("usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_lxc.so", "")
+    prepare(server, hypervisors=["lxc"])
+    assert not os.path.exists(server.path(tpm_hook.PATH)) and server.restarts == []
+
+
+def test_apparmor_lets_qemu_reach_its_tpm(server):
+    """Only where it is, and beside what the administrator wrote there."""
+    prepare(server)
+    assert not os.path.exists(server.path(texts.APPARMOR_LOCAL))
+    server.write(texts.APPARMOR_QEMU, "  #include <local/abstractions/libvirt-qemu>\n")
+    server.write(texts.APPARMOR_LOCAL, "  /srv/own r,\n")
+    assert prepare(server)[1].changes == ["write " + texts.APPARMOR_LOCAL]
+    assert server.text(texts.APPARMOR_LOCAL).splitlines() == ["  /srv/own r,", texts.BEGIN, "/run/gantry-tpm/*.sock rw,", texts.END]
+    assert prepare(server)[1].changes == []
+
+
 def test_libvirt_off(server):
     """A disabled and stopped daemon is enabled and its socket started; a stopped service behind a socket is fine."""
     server.units["libvirtd.service"] = ["loaded", "inactive", "disabled"]
@@ -306,6 +341,7 @@ def test_libvirt_off(server):
         "start libvirtd.socket",
         "make the folder /etc/systemd/system/libvirtd.service.d",
         "write /etc/systemd/system/libvirtd.service.d/gantry.conf",
+        "restart libvirtd if it runs, so that it sees its hook",
     ]
     assert prepare(server)[1].changes == []
 
@@ -320,6 +356,7 @@ def test_modular_libvirt(server):
         "start virtqemud.service",
         "make the folder /etc/systemd/system/virtqemud.service.d",
         "write /etc/systemd/system/virtqemud.service.d/gantry.conf",
+        "restart virtqemud if it runs, so that it sees its hook",
     ]
     text = pathlib.Path(server.path(texts.DAEMON_DROPIN % "virtqemud")).read_text(encoding="utf-8")
     assert "\nEnvironment=VIRTQEMUD_ARGS=\n" in text

@@ -317,7 +317,7 @@ def test_a_missing_part_is_no_other_finding(key, value):
         data["observations"]["node2"]["node_info"][key] = value
     findings = must_not_raise(data)
     # what verify does not look at may be missing
-    unread = ("cpus", "cpu", "boot_id", "paths", "pci_devices", "tcp_ports", "vlan_bridges")
+    unread = ("cpus", "cpu", "boot_id", "paths", "pci_devices", "tcp_ports", "vlan_bridges", "tpm")
     unknown = {"libvirt": ["INSTANCE_NODE_DOWN db1.example.com"], "domains": ["INSTANCE_NODE_DOWN db1.example.com"]}
     names = {"hostname": ["NODE_HOSTNAME node2"], "kernel": ["CLUSTER_KERNEL_VERSIONS cluster.example.com"],
              "architecture": ["CLUSTER_ARCHITECTURES cluster.example.com"]}

@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The gantry.cluster team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which TPM a disk holds: asked of the TPM itself, on a copy of its state."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+#: What the state of swtpm on a device begins with.
+MAGIC = b"nilmptws"
+#: The endorsement key that swtpm_setup makes (RSA 2048): no other TPM has it.
+ENDORSEMENT_KEY = 0x81010001
+#: Codes of the TPM's own language: no session, and the public part of an object.
+NO_SESSIONS, READ_PUBLIC = 0x8001, 0x00000173
+
+
+def read_public(send, handle=ENDORSEMENT_KEY):
+    """The public area of a key.
+
+    :param send: sends a command to the TPM and returns its answer.
+    :raises ValueError: the TPM has no such key, or does not answer as one.
+    """
+    answer = send(struct.pack(">HIII", NO_SESSIONS, 14, READ_PUBLIC, handle))
+    if len(answer) < 12:
+        raise ValueError("an answer of %d bytes" % len(answer))
+    _tag, size, code = struct.unpack_from(">HII", answer)
+    if code or size != len(answer):
+        raise ValueError("the TPM says 0x%x to a question for its key 0x%x" % (code, handle))
+    length = struct.unpack_from(">H", answer, 10)[0]
+    if not length or 12 + length > len(answer):
+        raise ValueError("a public area of %d bytes in an answer of %d" % (length, len(answer)))
+    return answer[12:12 + length]
+
+
+def identity(data, patience=60):
+    """The public part of the endorsement key of the TPM whose state these bytes of a disk are.
+
+    :raises ValueError: they are none, or swtpm does not take them.
+    """
+    if not data.startswith(MAGIC):
+        raise ValueError("no state of a TPM: it begins with %r" % data[:8])
+    with tempfile.TemporaryDirectory(prefix="gantry-tpm-") as folder:
+        state, path = pathlib.Path(folder) / "state", pathlib.Path(folder) / "tpm"
+        state.write_bytes(data)
+        process = subprocess.Popen(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", "backend-uri=file://%s" % state, "--server", "type=unixio,path=%s" % path,
+             "--flags", "not-need-init,startup-clear"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + patience
+            while not path.exists():
+                if process.poll() is not None or time.monotonic() > end:
+                    process.kill()
+                    raise ValueError("swtpm does not take the state: %s" % process.stdout.read().decode(errors="replace").strip())
+                time.sleep(0.05)
+            with socket.socket(socket.AF_UNIX) as stream:
+                stream.settimeout(patience)
+                stream.connect(str(path))
+                return read_public(lambda command: stream.sendall(command) or stream.recv(4096))
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
