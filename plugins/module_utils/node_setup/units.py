@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 
-
 def is_enabled(units, name):
     """Whether systemd starts the unit at boot."""
     return units.get(name, {}).get("UnitFileState", "").startswith("enabled")
