@@ -48,7 +48,7 @@ def shown(cluster, node):
     route = json.loads(cluster.ssh(node, "ip -j route show %s" % ADDRESS) or "[]")
     found.append([one["dev"] == ports[2] for one in route] + [cluster.ssh(
         node, "cat /proc/sys/net/ipv4/conf/%s/proxy_arp" % ports[2]).strip()] if route else None)
-    names = cluster.ssh(node, "ovs-vsctl --if-exists list-ports %s 2>/dev/null" % SWITCH, check=False).split()
+    names = cluster.ssh(node, "ovs-vsctl list-ports %s 2>/dev/null" % SWITCH, check=False).split()
     tags = [cluster.ssh(node, "ovs-vsctl get port %s %s" % (name, key)).strip() for name in names for key in ("tag", "trunks", "vlan_mode")]
     found.append(tags or None)
     return found
