@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import subprocess
+import types
 
 import pytest
 from ansible_collections.gantry.cluster.plugins.module_utils.drbd import commands, helper, parse, resource_file
@@ -171,21 +172,19 @@ def test_holders(tmp_path):
     assert commands.holders(11, proc=str(tmp_path / "none"), sys=str(tmp_path / "none")) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="makes a device's node")
 def test_a_tpm_s_emulator_is_a_holder(tmp_path):
     """It has a node of its own, by another name, so it is known by the device's number."""
     folder = tmp_path / "proc" / "7" / "fd"
     folder.mkdir(parents=True)
     (tmp_path / "proc" / "7" / "comm").write_text("swtpm\n", encoding="utf-8")
     node = tmp_path / "node"
-    try:
-        os.mknod(node, 0o600 | stat.S_IFBLK, os.makedev(commands.MAJOR, 10))
-    except PermissionError:
-        pytest.skip("no nodes can be made here")
     os.symlink(node, folder / "3")
     assert commands.holders(10, proc=str(tmp_path / "proc"), sys=str(tmp_path)) == [], "somebody's own name for it is not looked at"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands.tpm_hook, "FOLDER", str(tmp_path))
+        # only root can make a device's node
+        device = types.SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_rdev=os.makedev(commands.MAJOR, 10))
+        patch.setattr(commands.os, "stat", lambda _path: device)
         assert commands.holders(10, proc=str(tmp_path / "proc"), sys=str(tmp_path)) == ["swtpm (pid 7)"]
         assert commands.holders(11, proc=str(tmp_path / "proc"), sys=str(tmp_path)) == []
 
