@@ -34,6 +34,9 @@ IMAGE = "/srv/images/test-guest.img"
 LXC_IMAGE = "/srv/images/test-guest-lxc.img"
 XEN_KERNEL = "/srv/images/test-guest-xen.vmlinuz"
 XEN_INITRD = "/srv/images/test-guest-xen.initrd"
+#: What a Xen guest that counts is declared with.
+XEN_GUEST = {"memory": "128MiB", "image": IMAGE, "kernel": XEN_KERNEL, "initrd": XEN_INITRD, "kernel_args": "console=hvc0 quiet panic=-1",
+             "hvparams": {"root_path": ""}}
 #: The test guest's disk on this node, whether or not a container has its file system in use.
 CONTAINER_DISK = """
 controller=$(cat /run/libvirt/lxc/{name}.pid 2>/dev/null) && first=$(pgrep -P "$controller" 2>/dev/null | head -n 1)

@@ -10,7 +10,7 @@ import os
 import pytest
 
 from lab import matrix
-from lab.driver import IMAGE, LXC_IMAGE, XEN_INITRD, XEN_KERNEL, refused
+from lab.driver import LXC_IMAGE, XEN_GUEST, refused
 
 FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
 ROWS = [(hypervisor, template) for hypervisor, own in matrix.HYPERVISORS.items() if own == FLAVOUR for template in matrix.TEMPLATES]
@@ -19,12 +19,10 @@ ROWS = [(hypervisor, template) for hypervisor, own in matrix.HYPERVISORS.items()
 PATIENCE = 600
 SLOW = {"shutdown_timeout": 300}
 
-_XEN = {"memory": "128MiB", "image": IMAGE, "kernel": XEN_KERNEL, "initrd": XEN_INITRD, "kernel_args": "console=hvc0 quiet panic=-1",
-        "hvparams": {"root_path": ""}}
 GUESTS = {
     "kvm": {},
-    "xen-pv": _XEN,
-    "xen-pvh": _XEN,
+    "xen-pv": XEN_GUEST,
+    "xen-pvh": XEN_GUEST,
     # SeaBIOS knows no paravirtual disk of Xen's
     "xen-hvm": {"memory": "128MiB", "hvparams": {"disk_type": "ioemu"}},
     "lxc": {"memory": "64MiB", "disks": [{"size": "64MiB"}], "image": LXC_IMAGE},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from lab.driver import IMAGE, XEN_INITRD, XEN_KERNEL, refused
+from lab.driver import XEN_GUEST, refused
 
 KVM, XEN = "mixed-kvm.example.com", "mixed-xen.example.com"
 PATIENCE = 600
@@ -22,8 +22,7 @@ if (os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm") == "kvm,kvm,xen,xen":
         groups = {node: cluster.registry()["nodes/" + node]["group"] for node in cluster.nodes}
         assert groups == {"node1": "kvm", "node2": "kvm", "node3": "xen", "node4": "xen"}
         guest(KVM)
-        guest(XEN, hypervisor="xen-pv", memory="128MiB", image=IMAGE, kernel=XEN_KERNEL, initrd=XEN_INITRD,
-              kernel_args="console=hvc0 quiet panic=-1", hvparams={"root_path": ""})
+        guest(XEN, hypervisor="xen-pv", **XEN_GUEST)
         run = cluster.play("instance_add", "%s,%s" % (KVM, XEN))
         assert run.ok and cluster.violations() == [], run.text
         places = {name: {cluster.instance(name)[key] for key in ("primary", "secondary")} for name in (KVM, XEN)}
