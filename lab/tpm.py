@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import pathlib
 import socket
 import struct
 import subprocess
 import tempfile
-import time
 
 #: What the state of swtpm on a device begins with.
 MAGIC = b"nilmptws"
@@ -45,24 +43,33 @@ def identity(data, patience=60):
     """
     if not data.startswith(MAGIC):
         raise ValueError("no state of a TPM: it begins with %r" % data[:8])
-    with tempfile.TemporaryDirectory(prefix="gantry-tpm-") as folder:
-        state, path = pathlib.Path(folder) / "state", pathlib.Path(folder) / "tpm"
-        state.write_bytes(data)
-        process = subprocess.Popen(
-            ["swtpm", "socket", "--tpm2", "--tpmstate", "backend-uri=file://%s" % state, "--server", "type=unixio,path=%s" % path,
-             "--flags", "not-need-init,startup-clear"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # A pair of sockets that are connected from the start: nobody has to wait for a path that listens.
+    ours, theirs = socket.socketpair()
+    with ours, tempfile.NamedTemporaryFile(prefix="gantry-tpm-") as state, tempfile.TemporaryFile() as said:
+        state.write(data)
+        state.flush()
+        with theirs:
+            process = subprocess.Popen(
+                ["swtpm", "socket", "--tpm2", "--tpmstate", "backend-uri=file://%s" % state.name, "--fd", str(theirs.fileno()),
+                 "--flags", "not-need-init,startup-clear"], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()])
+        ours.settimeout(patience)
+
+        def send(command):
+            """One question; an end of the connection is swtpm's refusal of the state."""
+            try:
+                ours.sendall(command)
+                answer = ours.recv(4096)
+            except ConnectionError:
+                answer = b""
+            if not answer:
+                process.wait(patience)
+                said.seek(0)
+                raise ValueError("swtpm does not take the state: %s" % said.read().decode(errors="replace").strip())
+            return answer
+
         try:
-            end = time.monotonic() + patience
-            while not path.exists():
-                if process.poll() is not None or time.monotonic() > end:
-                    process.kill()
-                    raise ValueError("swtpm does not take the state: %s" % process.stdout.read().decode(errors="replace").strip())
-                time.sleep(0.05)
-            with socket.socket(socket.AF_UNIX) as stream:
-                stream.settimeout(patience)
-                stream.connect(str(path))
-                return read_public(lambda command: stream.sendall(command) or stream.recv(4096))
+            return read_public(send)
         finally:
             process.kill()
             process.wait()
-            process.stdout.close()

@@ -304,20 +304,16 @@ class Qemu:
     """A machine without anything to boot, but its BIOS uses the TPM."""
 
     def __init__(self, node, *more):
-        self.path = node.folder / "qmp"
-        self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-m", "64", "-nodefaults", "-display", "none",
-             "-qmp", "unix:%s,server=on,wait=off" % self.path, "-chardev", "socket,id=tpm,path=%s" % node.socket,
-             "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0", *more],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 120
-        while not self.path.exists():
-            assert self.process.poll() is None, self.process.stderr.read()
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        self.stream = socket.socket(socket.AF_UNIX)
-        self.stream.settimeout(120)
-        self.stream.connect(str(self.path))
+        # A pair that is connected from the start: nobody has to wait for a path that listens.
+        self.stream, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-m", "64", "-nodefaults", "-display", "none",
+                 "-chardev", "socket,id=qmp,fd=%d" % theirs.fileno(), "-mon", "chardev=qmp,mode=control",
+                 "-chardev", "socket,id=tpm,path=%s" % node.socket,
+                 "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0", *more],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        self.stream.settimeout(240)
         self.lines = self.stream.makefile("r", encoding="utf-8")
         self.lines.readline()
         self.ask("qmp_capabilities")
@@ -343,7 +339,6 @@ class Qemu:
         self.process.kill()
         self.process.wait()
         self.stream.close()
-        self.process.stderr.close()
 
 
 @pytest.fixture(name="migrated")
