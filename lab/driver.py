@@ -18,6 +18,8 @@ import time
 
 from lab import audit
 
+#: What the nodes of tests/lab_hypervisors run guests with: a flavour, or one for each node.
+FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
 #: Where a guest's console is kept on a node: by virtlogd (roles/instance/templates/domain_kvm.xml.j2), by xenconsoled, and by
 #: the lab itself (lab/image/files/usr/local/lib/gantry-lab/consoles).
 CONSOLES = {

@@ -1,12 +1,16 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules for every test: a test that did not run did not pass."""
+"""Rules for every test: a test that did not run did not pass, and what does not belong to a session is left out before it begins."""
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
+
+from lab.driver import FLAVOUR
 
 #: What the lab tests have: one lab for all their folders.
 pytest_plugins = ["lab.fixtures"]
@@ -14,6 +18,25 @@ pytest_plugins = ["lab.fixtures"]
 # The static checks run beside the tests, so a slow example says nothing. A red run can be repeated as it was.
 hypothesis.settings.register_profile("gantry", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("gantry")
+
+
+def _unwanted(item):
+    """Whether a mark of the test says that it is for other users, or for other nodes."""
+    flavour = item.get_closest_marker("flavour")
+    if flavour and flavour.args != (FLAVOUR,):
+        return True
+    return item.get_closest_marker("loop") and not (os.geteuid() == 0 and os.path.exists("/dev/loop-control"))
+
+
+def pytest_collection_modifyitems(config, items):
+    """pytest counts what is left out as deselected, and says so.
+
+    Who has no loop device of their own sees the same on nodes, in tests/lab_hypervisors/test_5_tpm.py.
+    """
+    out = [item for item in items if _unwanted(item)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
 
 
 def _refuse_skip(report):

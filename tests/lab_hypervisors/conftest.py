@@ -11,17 +11,13 @@ The other fixtures are those of every lab test. GANTRY_LAB_KEEP=1 leaves the lab
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 
 import pytest
 
 from lab import matrix
-from lab.driver import Cluster
+from lab.driver import FLAVOUR, Cluster
 from lab.fixtures import lab_of
-
-#: What the nodes of this session run guests with.
-FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
 
 
 @pytest.fixture(name="cluster", scope="session")

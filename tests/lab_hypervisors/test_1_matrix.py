@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from lab import matrix
 from lab.driver import LXC_IMAGE, XEN_GUEST, refused
 
-FLAVOUR = os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm"
-ROWS = [(hypervisor, template) for hypervisor, own in matrix.HYPERVISORS.items() if own == FLAVOUR for template in matrix.TEMPLATES]
+ROWS = [pytest.param(hypervisor, template, id="%s, %s" % (hypervisor, template), marks=pytest.mark.flavour(flavour))
+        for hypervisor, flavour in matrix.HYPERVISORS.items() for template in matrix.TEMPLATES]
 
 #: Seconds that an emulated guest may need to say its next number, and to hear its power button.
 PATIENCE = 600
@@ -141,21 +139,19 @@ class Story:
             self.watch.close()
 
 
-if ROWS:
-
-    @pytest.mark.parametrize(("hypervisor", "template"), ROWS, ids=["%s, %s" % row for row in ROWS])
-    def test_every_verb(clean, guest, ledger, hypervisor, template):
-        row = ledger(hypervisor, template)
-        story = Story(clean, hypervisor, template, row)
-        nodes = {"primary": "node1", "secondary": "node2"} if template == "drbd" else {"primary": "node1"}
-        own = {"domain_template": template_with_a_log(clean)} if hypervisor == "xen-hvm" else {}
-        guest(story.name, disk_template=template, hypervisor=hypervisor, **{**GUESTS[hypervisor], **nodes, **own})
-        try:
-            for verb in matrix.VERBS:
-                with row.cell(verb) as refusal:
-                    if refusal:
-                        story.refuse(verb, refusal)
-                    else:
-                        story.work(verb)
-        finally:
-            story.close()
+@pytest.mark.parametrize(("hypervisor", "template"), ROWS)
+def test_every_verb(clean, guest, ledger, hypervisor, template):
+    row = ledger(hypervisor, template)
+    story = Story(clean, hypervisor, template, row)
+    nodes = {"primary": "node1", "secondary": "node2"} if template == "drbd" else {"primary": "node1"}
+    own = {"domain_template": template_with_a_log(clean)} if hypervisor == "xen-hvm" else {}
+    guest(story.name, disk_template=template, hypervisor=hypervisor, **{**GUESTS[hypervisor], **nodes, **own})
+    try:
+        for verb in matrix.VERBS:
+            with row.cell(verb) as refusal:
+                if refusal:
+                    story.refuse(verb, refusal)
+                else:
+                    story.work(verb)
+    finally:
+        story.close()

@@ -8,8 +8,9 @@ No system is started: the firmware itself writes variables when it first comes u
 
 from __future__ import annotations
 
-import os
 import time
+
+import pytest
 
 from lab import uefi
 
@@ -49,31 +50,30 @@ def kept(cluster, node, before):
     return found
 
 
-if (os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm") == "kvm":
-
-    def test_the_variables_go_where_the_guest_goes(clean, guest):
-        cluster = clean
-        start = cluster.folder / "uefi-vars.fd"
-        start.write_bytes(uefi.planted(cluster.read("node1", "cat " + VARS), OWNER, PLANTED, VALUE))
-        for node in cluster.nodes:
-            cluster.put(node, start, START)
-        guest(NAME, primary="node1", secondary="node2", memory="128MiB",
-              hvparams={"firmware": "efi", "firmware_code": CODE, "firmware_vars": START})
-        run = cluster.play("instance_add", NAME)
+@pytest.mark.flavour("kvm")
+def test_the_variables_go_where_the_guest_goes(clean, guest):
+    cluster = clean
+    start = cluster.folder / "uefi-vars.fd"
+    start.write_bytes(uefi.planted(cluster.read("node1", "cat " + VARS), OWNER, PLANTED, VALUE))
+    for node in cluster.nodes:
+        cluster.put(node, start, START)
+    guest(NAME, primary="node1", secondary="node2", memory="128MiB",
+          hvparams={"firmware": "efi", "firmware_code": CODE, "firmware_vars": START})
+    run = cluster.play("instance_add", NAME)
+    assert run.ok and cluster.violations() == [], run.text
+    try:
+        before = settled(cluster, "node1")
+        run = cluster.play("instance_migrate", NAME, target_node="node2")
         assert run.ok and cluster.violations() == [], run.text
-        try:
-            before = settled(cluster, "node1")
-            run = cluster.play("instance_migrate", NAME, target_node="node2")
-            assert run.ok and cluster.violations() == [], run.text
-            before = kept(cluster, "node2", before)
-            # the firmware has nothing to start, and does not hear the power button
-            run = cluster.play("instance_failover", NAME, target_node="node1", shutdown_timeout=1, force=True)
-            assert run.ok and cluster.violations() == [], run.text
-            kept(cluster, "node1", before)
-        finally:
-            run = cluster.play("instance_stop", NAME, shutdown_timeout=1, force=True)
+        before = kept(cluster, "node2", before)
+        # the firmware has nothing to start, and does not hear the power button
+        run = cluster.play("instance_failover", NAME, target_node="node1", shutdown_timeout=1, force=True)
         assert run.ok and cluster.violations() == [], run.text
-        name = next(disk["name"] for disk in cluster.instance(NAME)["disks"] if disk.get("purpose") == "nvram")
-        here, there = (cluster.disk(node, "/dev/gantry/" + name, 4 * 1024 * 1024) for node in ("node1", "node2"))
-        assert here == there, "the two copies differ"
-        assert uefi.variables(here)[OWNER, PLANTED] == VALUE
+        kept(cluster, "node1", before)
+    finally:
+        run = cluster.play("instance_stop", NAME, shutdown_timeout=1, force=True)
+    assert run.ok and cluster.violations() == [], run.text
+    name = next(disk["name"] for disk in cluster.instance(NAME)["disks"] if disk.get("purpose") == "nvram")
+    here, there = (cluster.disk(node, "/dev/gantry/" + name, 4 * 1024 * 1024) for node in ("node1", "node2"))
+    assert here == there, "the two copies differ"
+    assert uefi.variables(here)[OWNER, PLANTED] == VALUE

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -62,48 +61,48 @@ CONNECTED = [
     ["10", "[10, 20, 30]", "native-untagged"],
 ]
 
-if (os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm") == "kvm":
 
-    def test_cards_are_connected_where_the_guest_is(clean, guest, switches):
-        cluster = clean
-        guest(NAME, primary="node1", secondary="node2", nics=CARDS)
-        refused(cluster.play("instance_add", NAME), "no bridge " + BRIDGE)
-        for node in cluster.nodes:
-            cluster.ssh(node, "ip link add %s type bridge && ip link set %s up" % (BRIDGE, BRIDGE))
-        refused(cluster.play("instance_add", NAME), "bridge %s does not know VLANs" % BRIDGE)
-        for node in cluster.nodes:
-            filtering(cluster, node)
-        refused(cluster.play("instance_add", NAME), "no Open vSwitch bridge " + SWITCH)
-        for node in cluster.nodes:
-            cluster.ssh(node, "ovs-vsctl add-br " + SWITCH)
-        run = cluster.play("instance_add", NAME)
+@pytest.mark.flavour("kvm")
+def test_cards_are_connected_where_the_guest_is(clean, guest, switches):
+    cluster = clean
+    guest(NAME, primary="node1", secondary="node2", nics=CARDS)
+    refused(cluster.play("instance_add", NAME), "no bridge " + BRIDGE)
+    for node in cluster.nodes:
+        cluster.ssh(node, "ip link add %s type bridge && ip link set %s up" % (BRIDGE, BRIDGE))
+    refused(cluster.play("instance_add", NAME), "bridge %s does not know VLANs" % BRIDGE)
+    for node in cluster.nodes:
+        filtering(cluster, node)
+    refused(cluster.play("instance_add", NAME), "no Open vSwitch bridge " + SWITCH)
+    for node in cluster.nodes:
+        cluster.ssh(node, "ovs-vsctl add-br " + SWITCH)
+    run = cluster.play("instance_add", NAME)
+    assert run.ok and cluster.violations() == [], run.text
+    prefix = cluster.registry()["cluster"]["mac_prefix"]
+    macs = [nic["mac"] for nic in cluster.instance(NAME)["nics"]]
+    assert all(mac.startswith(prefix + ":") for mac in macs) and len(set(macs)) == len(CARDS), (prefix, macs)
+    assert shown(cluster, "node1") == CONNECTED
+    assert shown(cluster, "node2") == [None] * len(CARDS)
+
+    # the target has lost what the cards need: nothing is sent
+    watch = cluster.watch(NAME)
+    try:
+        watch.wait_beyond(5)
+        cluster.ssh("node2", "ip link delete " + BRIDGE)
+        refused(cluster.play("instance_migrate", NAME, target_node="node2"), "no bridge " + BRIDGE, "node2")
+        cluster.ssh("node2", "ip link add %s type bridge && ip link set %s up" % (BRIDGE, BRIDGE))
+        filtering(cluster, "node2")
+        cluster.ssh("node2", "ovs-vsctl del-br " + SWITCH)
+        refused(cluster.play("instance_migrate", NAME, target_node="node2"), "no Open vSwitch bridge " + SWITCH, "node2")
+        cluster.ssh("node2", "ovs-vsctl add-br " + SWITCH)
+
+        before = watch.last
+        run = cluster.play("instance_migrate", NAME, target_node="node2")
         assert run.ok and cluster.violations() == [], run.text
-        prefix = cluster.registry()["cluster"]["mac_prefix"]
-        macs = [nic["mac"] for nic in cluster.instance(NAME)["nics"]]
-        assert all(mac.startswith(prefix + ":") for mac in macs) and len(set(macs)) == len(CARDS), (prefix, macs)
+        watch.wait_beyond(before)
+        assert shown(cluster, "node2") == CONNECTED
+        assert shown(cluster, "node1") == [None] * len(CARDS)
+        run = cluster.play("instance_failover", NAME, target_node="node1")
+        assert run.ok and cluster.violations() == [], run.text
         assert shown(cluster, "node1") == CONNECTED
-        assert shown(cluster, "node2") == [None] * len(CARDS)
-
-        # the target has lost what the cards need: nothing is sent
-        watch = cluster.watch(NAME)
-        try:
-            watch.wait_beyond(5)
-            cluster.ssh("node2", "ip link delete " + BRIDGE)
-            refused(cluster.play("instance_migrate", NAME, target_node="node2"), "no bridge " + BRIDGE, "node2")
-            cluster.ssh("node2", "ip link add %s type bridge && ip link set %s up" % (BRIDGE, BRIDGE))
-            filtering(cluster, "node2")
-            cluster.ssh("node2", "ovs-vsctl del-br " + SWITCH)
-            refused(cluster.play("instance_migrate", NAME, target_node="node2"), "no Open vSwitch bridge " + SWITCH, "node2")
-            cluster.ssh("node2", "ovs-vsctl add-br " + SWITCH)
-
-            before = watch.last
-            run = cluster.play("instance_migrate", NAME, target_node="node2")
-            assert run.ok and cluster.violations() == [], run.text
-            watch.wait_beyond(before)
-            assert shown(cluster, "node2") == CONNECTED
-            assert shown(cluster, "node1") == [None] * len(CARDS)
-            run = cluster.play("instance_failover", NAME, target_node="node1")
-            assert run.ok and cluster.violations() == [], run.text
-            assert shown(cluster, "node1") == CONNECTED
-        finally:
-            watch.close()
+    finally:
+        watch.close()

@@ -9,8 +9,9 @@ firmware, which measures into the TPM, and the test guest, which has no use for 
 
 from __future__ import annotations
 
-import os
 import re
+
+import pytest
 
 from lab import tpm
 
@@ -42,34 +43,33 @@ def runs_on(cluster, node, other):
     assert cluster.read(other, "ls /run/gantry-tpm/%s.sock 2>/dev/null || true" % uuid) == b""
 
 
-if (os.environ.get("GANTRY_LAB_FLAVOUR") or "kvm") == "kvm":
-
-    def test_the_tpm_goes_where_the_guest_goes(clean, guest):
-        cluster = clean
-        guest(NAME, primary="node1", secondary="node2", hvparams={"tpm": "2.0"})
-        run = cluster.play("instance_add", NAME)
+@pytest.mark.flavour("kvm")
+def test_the_tpm_goes_where_the_guest_goes(clean, guest):
+    cluster = clean
+    guest(NAME, primary="node1", secondary="node2", hvparams={"tpm": "2.0"})
+    run = cluster.play("instance_add", NAME)
+    assert run.ok and cluster.violations() == [], run.text
+    try:
+        runs_on(cluster, "node1", "node2")
+        first = identity(cluster, "node1")
+        cluster.wait_redundant("node1", disk(cluster)["name"])
+        run = cluster.play("instance_migrate", NAME, target_node="node2")
         assert run.ok and cluster.violations() == [], run.text
-        try:
-            runs_on(cluster, "node1", "node2")
-            first = identity(cluster, "node1")
-            cluster.wait_redundant("node1", disk(cluster)["name"])
-            run = cluster.play("instance_migrate", NAME, target_node="node2")
-            assert run.ok and cluster.violations() == [], run.text
-            runs_on(cluster, "node2", "node1")
-            assert identity(cluster, "node2") == first
-            run = cluster.play("instance_failover", NAME, target_node="node1", force=True)
-            assert run.ok and cluster.violations() == [], run.text
-            runs_on(cluster, "node1", "node2")
-            assert identity(cluster, "node1") == first
-            # the definition is no other than the wanted one, and what a healthy cluster has is no finding
-            run = cluster.play("instance_start", NAME)
-            assert run.ok and run.changed == 0 and cluster.violations() == [], run.text
-            run = cluster.play("cluster_verify", output="text")
-            assert not re.search(r"\b(ERROR|WARNING):\S*" + re.escape(NAME), run.text), run.text
-        finally:
-            run = cluster.play("instance_stop", NAME, shutdown_timeout=60, force=True)
+        runs_on(cluster, "node2", "node1")
+        assert identity(cluster, "node2") == first
+        run = cluster.play("instance_failover", NAME, target_node="node1", force=True)
         assert run.ok and cluster.violations() == [], run.text
-        assert emulators(cluster, "node1") == emulators(cluster, "node2") == []
-        here, there = (cluster.disk(node, "/dev/gantry/" + disk(cluster)["name"], SIZE) for node in ("node1", "node2"))
-        assert here == there, "the two copies differ"
-        assert tpm.identity(here) == first
+        runs_on(cluster, "node1", "node2")
+        assert identity(cluster, "node1") == first
+        # the definition is no other than the wanted one, and what a healthy cluster has is no finding
+        run = cluster.play("instance_start", NAME)
+        assert run.ok and run.changed == 0 and cluster.violations() == [], run.text
+        run = cluster.play("cluster_verify", output="text")
+        assert not re.search(r"\b(ERROR|WARNING):\S*" + re.escape(NAME), run.text), run.text
+    finally:
+        run = cluster.play("instance_stop", NAME, shutdown_timeout=60, force=True)
+    assert run.ok and cluster.violations() == [], run.text
+    assert emulators(cluster, "node1") == emulators(cluster, "node2") == []
+    here, there = (cluster.disk(node, "/dev/gantry/" + disk(cluster)["name"], SIZE) for node in ("node1", "node2"))
+    assert here == there, "the two copies differ"
+    assert tpm.identity(here) == first

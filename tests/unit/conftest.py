@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
 
@@ -17,16 +16,3 @@ if ROOT.parent.parent.name != "ansible_collections":
     if not LINK.exists():
         LINK.symlink_to("../../..")
     sys.path.insert(0, str(ROOT / "collections"))
-
-
-def pytest_collection_modifyitems(config, items):
-    """Tests that need a block device of their own are left out where nobody can give them one; pytest counts them as deselected.
-
-    tests/lab_hypervisors/test_5_tpm.py shows the same on nodes, for every user.
-    """
-    if os.geteuid() == 0 and os.path.exists("/dev/loop-control"):
-        return
-    out = [item for item in items if item.get_closest_marker("loop")]
-    if out:
-        config.hook.pytest_deselected(items=out)
-        items[:] = [item for item in items if item not in out]
