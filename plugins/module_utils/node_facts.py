@@ -23,6 +23,8 @@ from ansible_collections.gantry.cluster.plugins.module_utils.errors import Gantr
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as setup
 
+#: Where libvirt and we write: definitions and memories, consoles, keys and images.
+WORK_FOLDERS = ("/", "/etc", "/var/log", "/var/lib/gantry", "/var/lib/libvirt", "/run")
 #: Services that start guests or disks by themselves when a node comes up. None may be on.
 AUTOSTART_SERVICES = ("libvirt-guests", "drbd", "xendomains")
 #: The one that must be on: it takes guests and disks down in order when the node goes down.
@@ -59,7 +61,7 @@ def collect(
         "records": records(generation.load_all(folder), wanted),
         "resource_files": resource_files(root),
         "resource_bindings": resource_bindings(root, system.nodename),
-        "paths": {path: file_facts(path) for path in paths},
+        "paths": {path: file_facts(path) for path in paths}, "file_systems": file_systems(root),
     }
     info.update(parse_memory(_read(root, "proc/meminfo")))
     info.update(_storage(executor))
@@ -110,6 +112,22 @@ def parse_memory(text):
         "memory_total_mib": int(total) // 1024 if total else None,
         "memory_free_mib": int(free) // 1024 if free else None,
     }
+
+
+def file_systems(root):
+    """``size_mib`` and ``free_mib`` (for an ordinary user) of each file system that a node's own work writes to, by folder."""
+    found, seen = {}, set()
+    for folder in WORK_FOLDERS:
+        path = os.path.join(root, folder.lstrip("/"))
+        try:
+            device, space = os.stat(path).st_dev, os.statvfs(path)
+        except OSError:
+            continue
+        if device not in seen:
+            seen.add(device)
+            found[folder] = {
+                "size_mib": space.f_blocks * space.f_frsize // 1024 ** 2, "free_mib": space.f_bavail * space.f_frsize // 1024 ** 2}
+    return found
 
 
 def tcp_ports(text):

@@ -121,6 +121,10 @@ node_info:
     memory_free_mib:
       description: Memory in MiB that can be had without swapping.
       type: int
+    file_systems:
+      description: C(size_mib) and C(free_mib) of each file system that the node's own work writes to, by folder.
+      type: dict
+      sample: {/: {size_mib: 7937, free_mib: 6861}}
     libvirt:
       description:
         - The daemon. C(ok), C(error), C(version), C(qemu_version), C(virt_caps) (Xen's own words for what it can, null where that

@@ -14,6 +14,8 @@ CLOCK_LIMIT = 150
 CLOCK_DRIFT = 5
 #: Share of a volume group that has to be free.
 VG_FREE = 0.05
+#: Share of a file system that has to be free; of a large one this many MiB are enough.
+FILES_FREE, FILES_ENOUGH = 0.05, 1024
 
 
 def check(case):
@@ -27,6 +29,7 @@ def check(case):
             _identity(case, name, node, info)
             _clock(case, name, case.facts[name])
             _subsystems(case, name, node, case.facts[name])
+            _files(case, name, info["file_systems"])
             _services(case, name, info)
             _trust(case, name, node, info)
     _bridges(case)
@@ -135,6 +138,14 @@ def _volume_group(case, name, vg, group, groups):
     if group["free_mib"] < group["size_mib"] * VG_FREE:
         case.add("NODE_VG_FULL", name, "%d of %d MiB of %s free" % (group["free_mib"], group["size_mib"], vg),
                  "at least %d MiB" % (group["size_mib"] * VG_FREE))
+
+
+def _files(case, name, file_systems):
+    for folder, space in sorted(file_systems.items()):
+        enough = min(space["size_mib"] * FILES_FREE, FILES_ENOUGH)
+        if space["free_mib"] < enough:
+            case.add("NODE_FILES_FULL", name, "%d of %d MiB free in %s" % (space["free_mib"], space["size_mib"], folder),
+                     "at least %d MiB" % enough)
 
 
 def _services(case, name, info):

@@ -121,12 +121,13 @@ INFO = Group({
                       needed=("vg", "name", "size_mib", "tags"))],
     "lvm_filter": Group({"global_filter": ["text"], "rejects_drbd": "bool", "scan_lvs": "bool"}, needed=("rejects_drbd", "scan_lvs")),
     "records": {"*": Group({"generation": "int", "record": "any", "error": "text"})},
+    "file_systems": {"*": Group({"size_mib": "number", "free_mib": "number"}, needed=("size_mib", "free_mib"))},
     "addresses": ["text"], "bridges": ["text"], "ovs_bridges": ["text"], "autostart_services": {"*": "bool"}, "shutdown_service": "bool",
     "migration": Group({"public_key": "text", "trusted_keys": ["text"]}),
 }, needed=(
     "hostname", "time", "kernel", "architecture", "memory_total_mib", "memory_free_mib", "libvirt", "domains", "drbd",
     "drbd_resources", "resource_files", "resource_bindings", "lvm", "volume_groups", "volumes", "lvm_filter", "records",
-    "addresses", "bridges", "ovs_bridges", "autostart_services", "shutdown_service", "migration",
+    "file_systems", "addresses", "bridges", "ovs_bridges", "autostart_services", "shutdown_service", "migration",
 ))
 
 OBSERVATION = Group({

@@ -373,7 +373,13 @@ def test_collect(tmp_path):
         "drbd", "lvm", "volume_groups", "volumes", "drbd_resources", "resource_files", "domains", "records", "bridges",
         "autostart_services", "lvm_filter", "paths", "tcp_ports", "addresses", "migration", "resource_bindings",
         "shutdown_service", "cpu", "pci_devices", "vlan_bridges", "ovs_bridges", "tpm",
+        "file_systems",
     }
+    # what is not there has none, and what lies on the same one is not told twice
+    assert list(info["file_systems"]) == ["/"]
+    space = info["file_systems"]["/"]
+    assert 0 <= space["free_mib"] <= space["size_mib"] and space["size_mib"] > 0
+
     assert info["boot_id"] == "b1"
     assert info["memory_total_mib"] == 1474
     assert info["libvirt"]["ok"] is True
