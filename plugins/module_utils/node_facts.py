@@ -89,8 +89,9 @@ def _storage(executor):
         info["drbd"].update(drbd.versions(executor))
         info["drbd_resources"] = drbd.status(executor)
         for name, state in info["drbd_resources"].items():
-            # the evidence of a split brain; read only where there may be one
-            state["generations"] = drbd.generations(executor, name) if state["connection"] == "StandAlone" else None
+            # the evidence of a split brain, or that there is none; read only where the other side may have given up
+            apart = state["connection"] != "Connected" and state["volumes"]
+            state["generations"] = drbd.generations(executor, name, state["volumes"][0]["minor"]) if apart else None
     except GantryError as error:
         info["drbd"].update(ok=False, error=error.sentence())
     return info

@@ -57,9 +57,11 @@ def just_created(executor, name):
     return parse.generation_flags(_quietly(executor.read, ["drbdadm", "get-gi", name]).out)["just_created"]
 
 
-def generations(executor, name):
+def generations(executor, name, minor):
     """The generation identifiers of a resource that is up, as DRBD writes them (current:bitmap:history...); None without."""
-    answer = executor.read(["drbdadm", "get-gi", name], ok=None)
+    # drbdadm would read the files of all resources for each
+    ask = ["drbdsetup", "get-gi", str(minor)] if (kernel_version(executor) or (9,)) < (9,) else ["drbdadm", "get-gi", name]
+    answer = executor.read(ask, ok=None)
     return answer.out.strip() or None if answer.rc == 0 else None
 
 

@@ -97,6 +97,17 @@ def target(record, picture, source, wanted):
     return wanted or others[0]
 
 
+def need_company(record, picture, target, source):
+    """The target's copy was with that of the silent source until the source fell silent: a connection that was given up did so before."""
+    for disk in picture["disks"]:
+        side = picture["nodes"][target]["resources"].get(disk["name"]) or {}
+        if side.get("connection") == "StandAlone":
+            refuse(record, "is not failed over: disk %d had parted from node %s before that fell silent" % (disk["index"], source),
+                   disk["detail"], "a copy that has all that was written",
+                   "bring %s back; if its data is lost for good, and with it what was written since they parted, run instance_repair with "
+                   "-e gantry_dead_node=%s, then this again" % (source, source), "parted")
+
+
 def need_good_copy(record, picture, target):
     for disk in picture["disks"]:
         if target not in disk["good"]:

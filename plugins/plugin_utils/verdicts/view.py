@@ -82,12 +82,13 @@ def drbd_verdict(disk, views):
     """
     sides = {node: views[node]["resources"].get(disk["name"]) for node in disk["nodes"] if node in views}
     seen = {node: side for node, side in sides.items() if views[node]["reachable"]}
+    apart = any(side and side.get("connection") == "StandAlone" for side in seen.values())
     result = {
         "primaries": sorted(node for node, side in seen.items() if side and side.get("role") == "Primary"),
         "good": sorted(node for node, side in seen.items() if _local(side) == "UpToDate"),
         "sync_percent": min((side["sync_percent"] for side in seen.values() if side and side.get("sync_percent") is not None),
                             default=None),
-        "detail": ", ".join("%s: %s" % (node, side_words(views[node], sides[node])) for node in sorted(sides)),
+        "detail": ", ".join("%s: %s" % (node, side_words(views[node], sides[node], apart)) for node in sorted(sides)),
         "sides": {node: {
             "disk": _local(side), "present": "%s/%s" % (disk["vg"], disk["name"]) in views[node]["volumes"],
         } for node, side in sides.items()},
@@ -96,14 +97,41 @@ def drbd_verdict(disk, views):
     return result
 
 
-def side_words(view, side):
-    """What one node shows of a mirrored disk, in DRBD's words."""
+def side_words(view, side, evidence=True):
+    """What one node shows of a mirrored disk, in DRBD's words.
+
+    :param evidence: with the generations of its data, if it told them.
+    """
     if not view["reachable"]:
         return "unreachable"
     if not side:
         return "resource not up"
     words = "%s %s %s" % (side.get("connection"), side.get("role"), _local(side))
-    return words + " (generations %s)" % side["generations"] if side.get("generations") else words
+    return words + " (generations %s)" % side["generations"] if evidence and side.get("generations") else words
+
+
+def _generations(side):
+    """The identifiers of a side's current data and of what it was when the peer was last there; None where unknown."""
+    try:
+        found = [int(word, 16) & ~1 for word in side["generations"].split(":")[:2]]
+    except (AttributeError, KeyError, ValueError):
+        return None
+    return found if len(found) == 2 and found[0] else None
+
+
+def one_history(first, second):
+    """Whether two sides that are apart have one history: DRBD itself will copy the newer one over when they are connected again.
+
+    They may have been told apart by something else: another setting of allow-two-primaries, or a hand. The newer side
+    has noted what it was when they were last together (rules 40, 50 and 70 of DRBD's drbd_uuid_compare). A side that is
+    primary cannot be overwritten.
+    """
+    generations = _generations(first), _generations(second)
+    primary = [side.get("role") == "Primary" for side in (first, second)]
+    if None in generations or all(primary):
+        return False
+    (current, before), (other, other_before) = generations
+    return current == other or (current == other_before and not primary[0]) or (other == before and not primary[1])
 
 
 def _drbd_word(sides, seen, result):
@@ -114,7 +142,8 @@ def _drbd_word(sides, seen, result):
     if any(side and side.get("role") == "Primary" and _local(side) in ("Diskless", "Failed") for side in seen.values()):
         return DISKLESS
     alone = [side for side in seen.values() if side and side.get("connection") == "StandAlone"]
-    if alone and len([side for side in seen.values() if _local(side) in ("UpToDate", "Consistent")]) > 1:
+    whole = [side for side in seen.values() if _local(side) in ("UpToDate", "Consistent")]
+    if alone and len(whole) > 1 and not one_history(*whole):
         return SPLIT_BRAIN
     if not result["good"]:
         return STALE
