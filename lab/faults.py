@@ -247,6 +247,18 @@ def _reason(run):
     return text[max(start, 0):][:150]
 
 
+def _strike(faults, situation, name, guest):
+    """One cell; when it ends so badly that the guest cannot go on, the next one has a new guest."""
+    try:
+        faults.strike(situation, name, guest)
+    except (RuntimeError, TimeoutError) as error:
+        faults.trial.violation("%s, %s: %s" % (situation, name, error))
+        faults.rows.append((situation, name, "the guest was lost", 1))
+        faults.cluster.degraded.discard(guest.name)
+        guest.gone()
+        guest.ready()
+
+
 def main(arguments=None):
     """Entry point; the exit code is 0 only when nothing was violated."""
     parser = trials.parser(__doc__, "faults")
@@ -261,7 +273,7 @@ def main(arguments=None):
             for situation in given.situations.split(","):
                 for name in faults.of(situation):
                     if re.search(given.only or "", name):
-                        faults.strike(situation, name, guest)
+                        _strike(faults, situation, name, guest)
             guest.gone()
             trial.audit()
         finally:
