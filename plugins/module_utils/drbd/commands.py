@@ -8,13 +8,14 @@ A step only runs its command and reads back what it did; whether it may be done 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils import tpm_hook
-from ansible_collections.gantry.cluster.plugins.module_utils.drbd import parse
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd import helper, parse
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import read_text
 
@@ -92,18 +93,21 @@ def adjust(executor, name, what):
     change(executor, what, ["drbdadm", "adjust", name])
 
 
-def primary(executor, name, tries=1, sleep=time.sleep):
+def primary(executor, name, alone=False, sleep=time.sleep):
     """Make primary. The kernel refuses a second primary and a disk that is not current.
 
-    :param tries: the kernel may refuse once while it is still learning that the peer is gone.
+    :param alone: the peer is dead. Else it must be there when the kernel asks for its consent.
     """
-    executor.call("make DRBD resource %s primary" % name, _primary_now, executor, name, tries, sleep)
+    executor.call("make DRBD resource %s primary" % name, _primary_now, executor, name, alone, sleep)
 
 
-def _primary_now(executor, name, tries, sleep):
+def _primary_now(executor, name, alone, sleep):
     argv = ["drbdadm", "primary", name]
+    # the kernel may refuse once while it is still learning that the peer is gone
+    tries = 3 if alone else 1
     while True:
-        answer = executor.read(argv, ok=None)
+        with contextlib.nullcontext() if alone else helper.together(name):
+            answer = executor.read(argv, ok=None)
         if answer.rc == 0:
             return
         tries -= 1

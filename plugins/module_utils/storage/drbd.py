@@ -442,7 +442,7 @@ class Drbd(Backend):
         self.refuse(what, rules.may_promote(state, peer_dead=peer_dead, dual=dual, new=self.is_new()))
         if state["role"] == "Primary":
             return False
-        commands.primary(self.executor, self.name, tries=3 if peer_dead else 1, sleep=self.sleep)
+        commands.primary(self.executor, self.name, alone=peer_dead, sleep=self.sleep)
         self._read_back_role("Primary")
         return True
 

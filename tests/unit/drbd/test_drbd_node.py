@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -153,6 +154,51 @@ def test_helper_answers_drbd():
         ("", 0),
     ):
         assert subprocess.run(["sh", "-c", helper.TEXT, "helper", event], check=False).returncode == code
+
+
+def test_a_promotion_with_the_peer_does_not_go_on_without_it(tmp_path, monkeypatch):
+    """The peer is lost in the middle of it: DRBD is not told that it may be called outdated."""
+    monkeypatch.setattr(helper, "in_use", lambda: True)
+    folder = tmp_path / "run" / "together"
+    text = helper.TEXT.replace(helper.TOGETHER, str(folder))
+    assert text.count(str(folder)) == 1
+
+    def ask(name):
+        return subprocess.run(["sh", "-c", text, "helper", "fence-peer", name], check=False, capture_output=True, text=True)
+
+    with helper.together("web1-disk0", str(folder)):
+        assert (folder / "web1-disk0").read_text() == "%d\n" % os.getpid()
+        assert ask("web1-disk0").returncode == 1
+        assert ask("web2-disk0").returncode == 5
+    assert os.listdir(folder) == [] and os.stat(folder).st_mode & 0o777 == 0o700
+    # who was killed in the middle of it promotes nothing any more
+    process = subprocess.Popen(["true"])
+    process.wait()
+    (folder / "web1-disk0").write_text("%d\n" % process.pid)
+    answer = ask("web1-disk0")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (5, "", "")
+
+
+def test_only_a_promotion_with_the_peer_says_so(monkeypatch):
+    """The survivor of a dead peer goes on alone."""
+    seen = []
+
+    @contextlib.contextmanager
+    def together(name):
+        seen.append(name)
+        yield
+
+    monkeypatch.setattr(helper, "together", together)
+    asked = []
+
+    def read(argv, ok=(0,)):
+        asked.append((argv, list(seen)))
+        return Result(0, "", "")
+
+    executor = types.SimpleNamespace(read=read, call=lambda what, function, *arguments: function(*arguments))
+    commands.primary(executor, "web1-disk0", alone=True)
+    commands.primary(executor, "web1-disk0")
+    assert asked == [(["drbdadm", "primary", "web1-disk0"], []), (["drbdadm", "primary", "web1-disk0"], ["web1-disk0"])]
 
 
 def test_holders(tmp_path):
