@@ -27,6 +27,9 @@ _REASONS = re.compile(
     r"split-brain detected|unrelated data|incompatible|authentication of peer failed|peer failed to authenticate",
     re.IGNORECASE)
 
+#: The kernel's error code SS_PRIMARY_NOP: it does not know what became of the peer.
+_PEER_LOST = "State change failed: (-7)"
+
 
 def status(executor):
     """The state of every resource of this node (see :func:`parse.events2`), with the options in force.
@@ -112,8 +115,15 @@ def _primary_now(executor, name, alone, sleep):
             return
         tries -= 1
         if tries < 1:
-            raise _failed(argv, answer)
+            raise _peer_lost(name, answer) if not alone and _PEER_LOST in answer.err + answer.out else _failed(argv, answer)
         sleep(1.0)
+
+
+def _peer_lost(name, answer):
+    return GantryError(
+        "DRBD resource %s was not made primary: its peer was lost in the middle of it" % name,
+        found=redact(answer.err.strip() or answer.out.strip()), expected="the peer's consent",
+        mend="look at the other node and at the link between the two, then run the verb again", code="peer_lost")
 
 
 def force_primary(executor, name):

@@ -201,6 +201,22 @@ def test_only_a_promotion_with_the_peer_says_so(monkeypatch):
     assert asked == [(["drbdadm", "primary", "web1-disk0"], []), (["drbdadm", "primary", "web1-disk0"], ["web1-disk0"])]
 
 
+@pytest.mark.parametrize(("alone", "code", "tries"), ((False, "peer_lost", 1), (True, "command_failed", 3)))
+def test_a_peer_that_is_lost_in_the_middle_is_told(alone, code, tries):
+    """A survivor has none to lose: the kernel is only asked again."""
+    asked, pauses = [], []
+
+    def read(argv, ok=(0,)):
+        asked.append(argv)
+        return Result(11, "", "0: State change failed: (-7) Refusing to be Primary while peer is not outdated")
+
+    executor = types.SimpleNamespace(read=read, call=lambda what, function, *arguments: function(*arguments))
+    with pytest.raises(GantryError) as refusal:
+        commands.primary(executor, "web1-disk0", alone=alone, sleep=pauses.append)
+    assert refusal.value.code == code and "(-7)" in refusal.value.found
+    assert len(asked) == tries == len(pauses) + 1
+
+
 def test_holders(tmp_path):
     """Processes by name, stacked devices, mounts."""
     for pid, name, target in (
