@@ -33,10 +33,11 @@ options:
       - V(present), what is missing is created, and the disks are active.
       - V(active), the disks are up and, for C(drbd), connected or waiting for the other node. A missing volume is an
         error; nothing is created on the way to a promotion.
+      - V(as_is), nothing is brought up or down; for O(role=secondary) and O(window=closed) alone. What is not up has neither.
       - V(inactive), the disks are secondary and down. The data stays.
       - V(absent), the disks of this node are removed, and so is the node's memory of the instance.
     type: str
-    choices: [present, active, inactive, absent]
+    choices: [present, active, as_is, inactive, absent]
     default: active
   role:
     description:
@@ -221,7 +222,7 @@ def main():
     spec = instance_spec()
     spec.update(disks_spec())
     spec.update(
-        state={"type": "str", "choices": ["present", "active", "inactive", "absent"], "default": "active"},
+        state={"type": "str", "choices": ["present", "active", "as_is", "inactive", "absent"], "default": "active"},
         role={"type": "str", "choices": ["primary", "secondary"]},
         window={"type": "str", "choices": ["open", "closed"]},
         initialize={"type": "bool", "default": False},

@@ -53,7 +53,8 @@ EXAMPLES = r"""
 - name: Demote the other node and close the window
   gantry.cluster.instance_disks:
     operation: "{{ gantry_operation }}"
-    role: "{{ 'primary' if gantry_node == gantry_settled.owner else 'secondary' }}"
+    state: as_is
+    role: "{{ omit if gantry_node == gantry_settled.owner else 'secondary' }}"
     window: closed
   delegate_to: "{{ gantry_node }}"
   loop: "{{ gantry_settled.close }}"

@@ -53,6 +53,8 @@ def _bring_up(executor, params, pictures):
         stack.demote(*here)
     if params["window"] == "closed":
         stack.close_window(*here)
+    if params["state"] == "as_is":
+        return
     stack.activate(*here, secrets=params["secrets"])
     if params["window"] == "open":
         stack.open_window(*here, wait_connect=wait)
@@ -65,7 +67,9 @@ def _bring_up(executor, params, pictures):
 def _refuse_contradictions(params):
     up = params["state"] in ("present", "active")
     wrong = None
-    if not up and (params["role"] == "primary" or params["window"] or params["peer_dead"]):
+    if params["state"] == "as_is" and (params["role"] == "primary" or params["window"] == "open"):
+        wrong = "state as_is with role primary or window open"
+    elif not up and params["state"] != "as_is" and (params["role"] == "primary" or params["window"] or params["peer_dead"]):
         wrong = "state %s with role primary, window or peer_dead" % params["state"]
     elif params["initialize"] and (params["state"] != "present" or params["role"] != "primary"):
         wrong = "initialize without state present and role primary"

@@ -59,9 +59,11 @@ def need_libvirt(record, picture, names):
 def need_redundant(record, picture):
     for disk in picture["disks"]:
         if disk["verdict"] != views.REDUNDANT:
+            lost = any(side["disk"] in ("Diskless", "Failed") for side in disk["sides"].values())
             refuse(record, "cannot migrate: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
                    "Connected and UpToDate on both nodes",
-                   "wait for the sync to end, or bring the disks up with instance_start", "not_redundant")
+                   "make the copy that was lost anew with instance_replace_disks" if lost
+                   else "wait for the sync to end, or bring the disks up with instance_start", "not_redundant")
 
 
 def need_room(record, picture, target):

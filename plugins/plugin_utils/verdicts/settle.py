@@ -15,7 +15,7 @@ def settle(record, picture):
 
     :returns: ``{"certain": bool, "owner": node or None (off everywhere), "others": [nodes to demote], "close": [nodes],
         "why": text}``.
-        ``close`` lists the nodes in the order in which their window is closed, see :func:`_in_order`.
+        ``close`` lists the nodes in the order in which their window is closed: the others first, the owner last.
     """
     nodes = [name for name in (record["primary"], record["secondary"]) if name]
     if picture["unknown"]:
@@ -28,25 +28,12 @@ def settle(record, picture):
     if picture["waiting"]:
         return _doubt("a copy that never ran waits on %s" % " and ".join(picture["waiting"]))
     if not picture["alive"]:
-        return {"certain": True, "owner": None, "others": nodes, "close": _in_order(picture, nodes), "why": "the guest is off on every node"}
+        return {"certain": True, "owner": None, "others": nodes, "close": nodes, "why": "the guest is off on every node"}
     owner = picture["owner"]
     if picture["nodes"][owner]["state"] != "running":
         return _doubt("the guest on %s is %s" % (owner, picture["nodes"][owner]["state"]))
     others = [name for name in nodes if name != owner]
-    return {"certain": True, "owner": owner, "others": others, "close": _in_order(picture, others + [owner]), "why": "the guest runs on %s" % owner}
-
-
-def _in_order(picture, nodes):
-    """Nodes in the order in which their window is closed.
-
-    A window cannot be closed while both sides are primary: the side without the guest is made secondary first. But a side that is
-    down comes up with its window closed, and DRBD parts for good from a peer whose window is open: such a one comes last, again if
-    it was first for another disk.
-    """
-    resources = {name: list(picture["nodes"][name]["resources"].values()) for name in nodes}
-    down = [name for name in nodes if not all(resources[name])]
-    first = [name for name in nodes if name not in down or any(side and side.get("role") == "Primary" for side in resources[name])]
-    return first + down
+    return {"certain": True, "owner": owner, "others": others, "close": others + [owner], "why": "the guest runs on %s" % owner}
 
 
 def _doubt(why):

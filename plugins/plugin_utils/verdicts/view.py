@@ -151,7 +151,9 @@ def _drbd_word(sides, seen, result):
     if all(_connected(side) and _local(side) == "UpToDate" and side.get("peer_disk") == "UpToDate"
            and not side.get("out_of_sync_kib") for side in seen.values()):
         return REDUNDANT
-    if any(_connected(side) and (side.get("sync_percent") not in (None, 100.0) or _local(side) == "Inconsistent"
+    # a side without its disk has nothing that is filled
+    lost = any(_local(side) in ("Diskless", "Failed") for side in seen.values())
+    if not lost and any(_connected(side) and (side.get("sync_percent") not in (None, 100.0) or _local(side) == "Inconsistent"
                                  or side.get("peer_disk") == "Inconsistent") for side in seen.values() if side):
         return SYNCING
     return DEGRADED

@@ -92,6 +92,27 @@ def test_life_of_a_disk(cluster, run):
     assert os.listdir(cluster.nodes["node1"].path("instances")) == []
 
 
+def test_what_is_tidied_is_not_brought_up(cluster, run):
+    """Role and window, where there are any: a node without its disks, or with a failed one, is left as it is."""
+    run("instance_disks", "node2", state="present")
+    run("instance_disks", "node1", state="present", role="primary", initialize=True)
+    cluster.sync()
+    for node, options in (("node1", {}), ("node2", {"role": "primary"})):
+        run("instance_disks", node, window="open", **options)
+    tidy = {"state": "as_is", "role": "secondary", "window": "closed"}
+    assert run("instance_disks", "node2", check_mode=True, **tidy)["changed"] is True
+    result = run("instance_disks", "node2", **tidy)
+    assert result["changed"] and (result["disks"][0]["role"], result["disks"][0]["allow_two_primaries"]) == ("Secondary", False)
+    assert run("instance_disks", "node2", **tidy)["changed"] is False
+    run("instance_disks", "node1", state="as_is", window="closed")
+    cluster.on("node2").change("fail", ["drbdadm", "detach", "web1.example.com-disk0"])
+    result = run("instance_disks", "node2", **tidy)
+    assert not result["failed"] and result["changed"] is False and result["disks"][0]["disk"] == "Diskless", result
+    run("instance_disks", "node2", state="inactive")
+    result = run("instance_disks", "node2", **tidy)
+    assert not result["failed"] and result["changed"] is False and result["disks"][0]["role"] is None, result
+
+
 def test_result_of_disks(cluster, run):
     """Synced says whether the copies are the same; the record is kept on the node."""
     run("instance_disks", "node2", state="present")
@@ -120,6 +141,8 @@ def test_an_older_operation_is_refused(cluster, run):
     {"state": "absent", "role": "primary"}, {"state": "inactive", "window": "closed"}, {"initialize": True},
     {"state": "present", "initialize": True}, {"images": {"0": {"path": "/x"}}}, {"peer_dead": True},
     {"role": "primary", "peer_dead": True, "window": "open"}, {"role": "secondary", "window": "open"},
+    {"state": "as_is", "role": "primary"}, {"state": "as_is", "window": "open"}, {"state": "as_is", "drop_aside": True},
+    {"state": "as_is", "initialize": True}, {"state": "as_is", "peer_dead": True},
     {"wait_sync": -1}, {"state": "present", "role": "primary", "initialize": True, "images": {"5": {"path": "/x"}}},
     {"state": "present", "role": "primary", "initialize": True, "images": {"0": "/x"}},
     {"state": "present", "role": "primary", "initialize": True, "peer_dead": True},
