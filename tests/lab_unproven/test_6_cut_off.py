@@ -26,7 +26,8 @@ def test_a_failover_from_a_dead_node_is_finished(clean, guest):
         assert run.ok and run.changed > 0 and cluster.violations() == [], run.text
         assert cluster.instance(NAME)["primary"] == "node2"
         watch.wait_beyond(last)
-        run = cluster.play("instance_failover", NAME)
+        # without the dead node's name it would be the way back
+        run = cluster.play("instance_failover", NAME, dead_node="node1")
         assert run.ok and run.changed == 0, run.text
         cluster.power_on("node1")
         run = cluster.play("instance_repair", NAME)
