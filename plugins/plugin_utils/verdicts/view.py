@@ -134,6 +134,10 @@ def one_history(first, second):
     return current == other or (current == other_before and not primary[0]) or (other == before and not primary[1])
 
 
+def _is_filled(side):
+    return side.get("sync_percent") not in (None, 100.0) or "Inconsistent" in (_local(side), side.get("peer_disk"))
+
+
 def _drbd_word(sides, seen, result):
     if not seen:
         return UNKNOWN
@@ -153,8 +157,7 @@ def _drbd_word(sides, seen, result):
         return REDUNDANT
     # a side without its disk has nothing that is filled
     lost = any(_local(side) in ("Diskless", "Failed") for side in seen.values())
-    if not lost and any(_connected(side) and (side.get("sync_percent") not in (None, 100.0) or _local(side) == "Inconsistent"
-                                 or side.get("peer_disk") == "Inconsistent") for side in seen.values() if side):
+    if not lost and any(_connected(side) and _is_filled(side) for side in seen.values()):
         return SYNCING
     return DEGRADED
 
