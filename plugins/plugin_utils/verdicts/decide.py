@@ -142,7 +142,7 @@ def failover(record, picture, params):
     if record["admin_state"] == "up":
         guards.need_room(record, picture, target)
     decision = {"source": source, "target": target, "nodes": nodes}
-    if not here["reachable"]:
+    if params.get("fenced") or not (here["reachable"] and here["libvirt"]):
         guards.need_company(record, picture, target, source)
     if params.get("fenced"):
         return dict(decision, do="dead", why="node %s is off: its fence device says so" % source)
