@@ -24,7 +24,7 @@ MOMENTS = {
                       ("Wait until both copies are the same", 2.0)),
 }
 #: Why a guest is not failed over whose node is silent and not proven dead.
-LEFT_ALONE = ("only unreachable", "was interrupted", "not up to date")
+LEFT_ALONE = ("only unreachable", "was interrupted")
 SITUATIONS = ("running",) + tuple(MOMENTS)
 
 
@@ -186,7 +186,7 @@ class Faults:
             return False
         if not fault.power:
             run = guest.play("failover", fence=[])
-            if run.ok or not any(reason in " ".join(run.text.split()) for reason in LEFT_ALONE):
+            if run.ok or not (any(reason in run.text for reason in LEFT_ALONE) or _no_other_copy(command, run)):
                 self.trial.violation("a node that is only unreachable was not left alone:\n%s" % run.text)
             return False
         self.cluster.degraded.add(guest.name)
@@ -197,7 +197,7 @@ class Faults:
             record = guest.record()
             run = guest.play("failover") if record["primary"] == node else run
             if record["primary"] == node:
-                if command and command[0] == "instance_replace_disks" and "not up to date" in " ".join(run.text.split()):
+                if _no_other_copy(command, run):
                     return True
                 self.trial.must(run)
         story.append("failed over")
@@ -257,6 +257,11 @@ class Faults:
         return "\n".join(self.line(*row) for row in self.rows)
 
 
+def _no_other_copy(command, run):
+    """A failover was refused because the guest was getting a new mirror: the old one is out of use, the new one not filled."""
+    return bool(command) and command[0] == "instance_replace_disks" and "not up to date" in " ".join(run.text.split())
+
+
 def _reason(run):
     """The first sentence of a refusal."""
     text = " ".join(run.text.split())
@@ -273,6 +278,7 @@ def _strike(faults, situation, name, guest):
     except (RuntimeError, TimeoutError) as error:
         faults.trial.violation("%s, %s: %s" % (situation, name, error))
         faults.rows.append((situation, name, "the guest was lost", 1))
+        print(faults.line(*faults.rows[-1]), flush=True)
         faults.cluster.degraded.discard(guest.name)
         guest.gone()
         guest.ready()

@@ -59,7 +59,7 @@ def need_libvirt(record, picture, names):
 def need_redundant(record, picture):
     for disk in picture["disks"]:
         if disk["verdict"] != views.REDUNDANT:
-            lost = any(side["disk"] in ("Diskless", "Failed") for side in disk["sides"].values())
+            lost = any(side["disk"] in views.LOST for side in disk["sides"].values())
             refuse(record, "cannot migrate: disk %d is %s" % (disk["index"], disk["verdict"]), disk["detail"],
                    "Connected and UpToDate on both nodes",
                    "make the copy that was lost anew with instance_replace_disks" if lost

@@ -120,7 +120,7 @@ def _disks(record, picture, victim, owner, living, plan):
             continue
         for name in living:
             side = disk["sides"][name]
-            if not side["present"] or side["disk"] in ("Diskless", "Failed"):
+            if not side["present"] or side["disk"] in views.LOST:
                 plan["left"].append("the copy of disk %d on %s is gone (%s): instance_replace_disks" % (
                     disk["index"], name, disk["detail"]))
             elif disk["verdict"] in (views.DOWN, views.DEGRADED, views.STALE) and name not in plan["activate"]:

@@ -26,6 +26,9 @@ UNKNOWN = "UNKNOWN"
 SINGLE = "SINGLE"
 MISSING = "MISSING"
 
+#: A local disk that is gone, in DRBD's words.
+LOST = ("Diskless", "Failed")
+
 #: From bad to good; an instance is as well as its worst disk.
 ORDER = (SPLIT_BRAIN, MISSING, STALE, UNKNOWN, DISKLESS, DOWN, DEGRADED, SYNCING, SINGLE, REDUNDANT)
 
@@ -143,7 +146,7 @@ def _drbd_word(sides, seen, result):
         return UNKNOWN
     if not any(seen.values()):
         return DOWN if len(seen) == len(sides) else UNKNOWN
-    if any(side and side.get("role") == "Primary" and _local(side) in ("Diskless", "Failed") for side in seen.values()):
+    if any(side and side.get("role") == "Primary" and _local(side) in LOST for side in seen.values()):
         return DISKLESS
     alone = [side for side in seen.values() if side and side.get("connection") == "StandAlone"]
     whole = [side for side in seen.values() if _local(side) in ("UpToDate", "Consistent")]
@@ -156,7 +159,7 @@ def _drbd_word(sides, seen, result):
            and not side.get("out_of_sync_kib") for side in seen.values()):
         return REDUNDANT
     # a side without its disk has nothing that is filled
-    lost = any(_local(side) in ("Diskless", "Failed") for side in seen.values())
+    lost = any(_local(side) in LOST for side in seen.values())
     if not lost and any(_connected(side) and _is_filled(side) for side in seen.values()):
         return SYNCING
     return DEGRADED
