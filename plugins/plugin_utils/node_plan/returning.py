@@ -123,7 +123,7 @@ def _returned(record, node, pool):
     words = [repair["why"]] if steps else []
     if mine and record["disk_template"] == "drbd" and record.get("disks_active", True):
         lost = [disk for disk in picture["disks"]
-                if not disk["sides"][node]["present"] or disk["sides"][node]["disk"] in ("Diskless", "Failed")]
+                if not disk["sides"][node]["present"] or disk["sides"][node]["disk"] in views.LOST]
         if lost:
             steps.append({"do": "replace", "side": "primary" if record["primary"] == node else "secondary"})
             words.append("its copy on %s is gone and is made anew" % node)

@@ -8,9 +8,6 @@ from __future__ import annotations
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import guards
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts import view as views
 
-#: Local disks that hold nothing a guest could live off.
-_NO_COPY = ("Diskless", "Failed", "Detaching")
-
 
 def _nodes(record):
     return [name for name in (record["primary"], record["secondary"]) if name]
@@ -73,7 +70,7 @@ def recreate_disks(record, picture, params):
 def _faulty(picture, node):
     """The indexes of the disks whose copy on the node is gone or failed."""
     return [disk["index"] for disk in picture["disks"]
-            if not disk["sides"][node]["present"] or disk["sides"][node]["disk"] in _NO_COPY]
+            if not disk["sides"][node]["present"] or disk["sides"][node]["disk"] in views.LOST]
 
 
 def _good(picture, node):

@@ -26,8 +26,8 @@ UNKNOWN = "UNKNOWN"
 SINGLE = "SINGLE"
 MISSING = "MISSING"
 
-#: A local disk that is gone, in DRBD's words.
-LOST = ("Diskless", "Failed")
+#: A local disk that is gone, or on its way, in DRBD's words.
+LOST = ("Diskless", "Failed", "Detaching")
 
 #: From bad to good; an instance is as well as its worst disk.
 ORDER = (SPLIT_BRAIN, MISSING, STALE, UNKNOWN, DISKLESS, DOWN, DEGRADED, SYNCING, SINGLE, REDUNDANT)

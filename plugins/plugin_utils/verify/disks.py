@@ -13,8 +13,6 @@ from ansible_collections.gantry.cluster.plugins.plugin_utils.verify.case import 
 
 #: LVM's own limit.
 LEAST_EXTENT_MIB = 1 / 1024
-#: DRBD's words for a disk that is not there any more.
-_GONE = ("Diskless", "Failed", "Detaching")
 
 
 class Mirror:
@@ -159,7 +157,7 @@ def _state(case, name, disk, mirror):
     """The mirror as a whole."""
     code, node = _CODES.get(mirror.word), None
     if mirror.word == view.DISKLESS:
-        node = mirror.first(lambda side: side and side["role"] == "Primary" and _local(side) in _GONE)
+        node = mirror.first(lambda side: side and side["role"] == "Primary" and _local(side) in view.LOST)
     elif mirror.word in (view.DEGRADED, view.SYNCING):
         code, node = _why_degraded(mirror)
     if code:
@@ -172,7 +170,7 @@ def _why_degraded(mirror):
     """The code for a mirror with one good copy, and the node that the code is about."""
     for code, test in (
         ("DISK_NOT_UP", lambda side: side is None),
-        ("DISK_DETACHED", lambda side: side is not None and (_local(side) or "Diskless") in _GONE),
+        ("DISK_DETACHED", lambda side: side is not None and (_local(side) or "Diskless") in view.LOST),
         ("DISK_OUTDATED", lambda side: _local(side) == "Outdated"),
     ):
         node = mirror.first(test)
