@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from . import accelerator, cluster, config, image, node as nodes
+from . import accelerator, cluster, config, hypervisor, image, node as nodes
 from .config import LabError, Paths, say
 
 
@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
     one.add_argument("--flavour", choices=sorted(config.FLAVOURS), default="kvm", help="for which nodes (default kvm)")
     one.add_argument("--prune", action="store_true", help="instead: delete the images that nothing uses")
+    one = command("xen", "build a Xen that migrates paravirtual guests live, unless it is in the cache, and print its path")
+    one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
     one = command("probe", "tell what the nodes run on here: KVM, User-Mode Linux or emulation")
     one.add_argument("--suite", choices=config.SUITES, default=config.SUITES[0])
     one.add_argument("--again", action="store_true", help="try even if the answer is known")
@@ -214,6 +216,10 @@ def _probe(_paths: Paths, arguments) -> None:
     print(json.dumps(result) if arguments.json else f"{result['accelerator']}: {result['reason']}")
 
 
+def _xen(_paths: Paths, arguments) -> None:
+    print(hypervisor.ensure(arguments.suite))
+
+
 COMMANDS = {
     "up": _up,
     "down": _down,
@@ -226,5 +232,6 @@ COMMANDS = {
     "console": _console,
     "inventory": _inventory,
     "image": _image,
+    "xen": _xen,
     "probe": _probe,
 }

@@ -31,10 +31,10 @@ def arguments(paths: Paths, lab: dict, node: str, program: str) -> list:
     # What is translated is kept: Xen, its first guest and what that runs are more code than a plain node.
     cache = 512 if xen else 256
     if xen:
-        # Under the newest emulated CPU the kernel dies as Xen's guest. Of those that are AMD's Xen hides features without
-        # which libvirt knows no CPU: then there is no xen:///system. An Intel one with AMD's virtualisation is none that was
-        # ever sold, but QEMU emulates it, Xen asks for the feature only, and so there are PVH and HVM guests with nested paging.
-        processor = os.environ.get("GANTRY_LAB_XEN_CPU", "Nehalem,+svm,+npt,xlevel=0x8000000a")
+        # Under the newest emulated CPU the kernel dies as Xen's guest. The virtualisation that QEMU emulates is AMD's, and a guest
+        # chooses its hypercall by the vendor: so it is an old Intel one that says it is AMD's. Xen hides features of it without
+        # which libvirt knows no CPU; the image adds one that does without.
+        processor = os.environ.get("GANTRY_LAB_XEN_CPU", "Nehalem,vendor=AuthenticAMD,+svm,+npt,xlevel=0x8000000a")
     kernel = [
         "root=/dev/vda rw rootfstype=ext4",
         f"console={'hvc0' if xen else 'ttyS0'} {words(paths, node)}",
@@ -95,7 +95,8 @@ def boot_xen(image: images.Image, words: str) -> list:
         "spec-ctrl=no xpti=no",
     ]
     return [
-        "-kernel", str(image.xen), "-initrd", f"{escape(image.kernel)} {words},{escape(image.initrd)}",
+        # A Xen of one's own, such as that of `script/lab xen`.
+        "-kernel", os.environ.get("GANTRY_LAB_XEN") or str(image.xen), "-initrd", f"{escape(image.kernel)} {words},{escape(image.initrd)}",
         "-append", " ".join(hypervisor),
     ]  # fmt: skip
 

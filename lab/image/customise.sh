@@ -21,6 +21,17 @@ if [ -d /etc/xen ]; then
     echo 'XENCONSOLED_ARGS="--log=guest"' > /etc/default/xen
     # libvirtd goes when nobody has asked it anything for two minutes. Here it takes half a minute to come again.
     echo LIBVIRTD_ARGS= >> /etc/default/libvirtd
+    # Xen hides two features of the nodes' emulated CPU. libvirt knows no CPU without them, and its driver does not start with none.
+    cpus=/usr/share/libvirt/cpu_map
+    {
+        echo "<cpus><model name='gantry-lab'>"
+        for feature in fpu de pse tsc msr pae mce cx8 apic mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 pni cx16 syscall nx lm; do
+            echo "<feature name='$feature'/>"
+        done
+        echo "</model></cpus>"
+    } > "$cpus/x86_gantry-lab.xml"
+    sed -i "s#.*['\"]x86_486.xml['\"].*#&<include filename='x86_gantry-lab.xml'/>#" "$cpus/index.xml"
+    grep -q gantry-lab "$cpus/index.xml"
 fi
 if [ -e /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_lxc.so ]; then
     systemctl -q enable gantry-lab-consoles.path

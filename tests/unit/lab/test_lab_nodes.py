@@ -107,6 +107,7 @@ def test_kvm_and_lxc_nodes_boot_one_image(paths, flavour):
 @pytest.mark.parametrize("accelerator_", ["tcg", "kvm"])
 def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, accelerator_, monkeypatch):
     monkeypatch.delenv("GANTRY_LAB_XEN_CPU", raising=False)
+    monkeypatch.delenv("GANTRY_LAB_XEN", raising=False)
     command = qemu_machine.arguments(paths, mixed("kvm", "xen") | {"accelerator": accelerator_}, "node2", "qemu")
     assert options(command, "-kernel") == ["/cache/x,en-0/xen"]
     (modules,) = options(command, "-initrd")
@@ -118,9 +119,11 @@ def test_a_xen_node_boots_the_hypervisor_with_the_kernel_as_its_module(paths, ac
     (xen,) = options(command, "-append")
     assert "console=com1" in xen and f"dom0_mem={config.DOM0_MIB}M,max:{config.DOM0_MIB}M" in xen
     # The newest emulated CPU is none that the first guest survives; nested paging is there for PVH and HVM guests.
-    assert options(command, "-cpu") == ["Nehalem,+svm,+npt,xlevel=0x8000000a"]
+    assert options(command, "-cpu") == ["Nehalem,vendor=AuthenticAMD,+svm,+npt,xlevel=0x8000000a"]
     monkeypatch.setenv("GANTRY_LAB_XEN_CPU", "qemu64")
     assert options(qemu_machine.arguments(paths, mixed("kvm", "xen"), "node2", "qemu"), "-cpu") == ["qemu64"]
+    monkeypatch.setenv("GANTRY_LAB_XEN", "/cache/xen-with-shadow")
+    assert options(qemu_machine.arguments(paths, mixed("kvm", "xen"), "node2", "qemu"), "-kernel") == ["/cache/xen-with-shadow"]
     assert config.DEFAULT_MEMORY_MIB["xen"] - config.DOM0_MIB >= 1024
 
 
