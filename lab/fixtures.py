@@ -15,6 +15,7 @@ import sys
 import pytest
 
 from lab.driver import IMAGE, Cluster, prepare
+from lab.trial import Trial
 
 _calls = []
 
@@ -91,6 +92,16 @@ def _guest(cluster):
         assert run.ok, run.text
     for name in made:
         cluster.forget(name)
+
+
+@pytest.fixture(name="trial")
+def _trial(clean):
+    """A trial, as script/test --soak and --faults make one; its guests go at the end."""
+    trial = Trial(clean, IMAGE, seed=1)
+    yield trial
+    for one in trial.guests:
+        one.gone()
+        clean.forget(one.name)
 
 
 @pytest.fixture(name="counted", scope="session")
