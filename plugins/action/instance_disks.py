@@ -35,11 +35,11 @@ class ActionModule(NodeStep):
         wait = int(arguments.get("wait_sync") or 0)
         end = time.monotonic() + wait
         first = result = super().on_node(dict(arguments, wait_sync=min(wait, SLICE)))
-        while wait > SLICE and not result.get("failed") and not result.get("synced", True) and time.monotonic() < end \
-                and not self.check_mode:
+        while wait > SLICE and not result.get("failed") and not result.get("synced", True) and not result.get("stuck") \
+                and time.monotonic() < end and not self.check_mode:
             self._display.display("%s: %s" % (arguments.get("name"), sync_progress(result["disks"])))
             waiting = {key: arguments[key] for key in _WAITING if key in arguments}
             result = super().on_node(dict(waiting, wait_sync=int(max(1, min(SLICE, end - time.monotonic())))))
         if result is first or result.get("failed"):
             return result
-        return dict(first, disks=result["disks"], synced=result["synced"])
+        return dict(first, disks=result["disks"], synced=result["synced"], stuck=result["stuck"])

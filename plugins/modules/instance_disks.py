@@ -108,6 +108,7 @@ options:
   wait_sync:
     description:
       - Seconds to wait until both copies are the same. Not an error when they are not by then; see RV(synced).
+        The wait ends early when it is of no use; see RV(stuck).
     type: int
     default: 0
 """
@@ -201,6 +202,12 @@ synced:
   description: Whether every copy is connected, current and the same.
   returned: success
   type: bool
+stuck:
+  description:
+    - Why the copies will not become the same however long one waits, such as a disk that is gone; V(none) if they are or may.
+    - Looked at while O(wait_sync) lasts, and only what has lasted a few seconds.
+  returned: success
+  type: str
 actions:
   description: What was changed, or would be, in words.
   returned: always

@@ -16,6 +16,8 @@ OLDEST_KERNEL = (8, 4, 4)
 #: The exchange after a connection was made is still going on: the disk states may yet change.
 HANDSHAKE = frozenset(("StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT", "WFSyncUUID"))
 UNSETTLED_DISKS = frozenset(("Attaching", "Detaching", "Negotiating"))
+#: A disk that is gone, or on its way.
+LOST_DISKS = ("Diskless", "Failed", "Detaching")
 
 
 def refusal(code, found, expected, mend):
@@ -310,4 +312,20 @@ def may_create_metadata(state, data_new, meta_new, replacing=False):
             "volumes that never held data",
             "the disk may hold data: if its metadata is lost replace this node's copy from the other node",
         )
+    return None
+
+
+def never_synced(state):
+    """Why the two copies will not become the same by waiting, in words; None if they may.
+
+    A peer that is not there may come back, and what is parted (StandAlone) stays so until somebody connects it.
+
+    :param state: the resource's state as :func:`parse.resources` gives it.
+    """
+    if state["disk"] in LOST_DISKS:
+        return "its own disk is gone (%s)" % state["disk"]
+    if state["connection"] == "Connected" and state["peer_disk"] in LOST_DISKS:
+        return "the other node's disk is gone (%s)" % state["peer_disk"]
+    if state["connection"] == "StandAlone":
+        return "it has parted from the other node (StandAlone)"
     return None

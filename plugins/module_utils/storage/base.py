@@ -175,6 +175,10 @@ class Backend:
         """True when every copy is whole, current and connected."""
         raise NotImplementedError
 
+    def stuck(self):
+        """Why the copies will not become the same by waiting, in words; None if they are, or may."""
+        return None
+
     def status(self):
         """One entry of :func:`stack.status`."""
         raise NotImplementedError

@@ -557,6 +557,11 @@ class Drbd(Backend):
             and state["disk"] == "UpToDate" and state["peer_disk"] == "UpToDate" and state["out_of_sync_kib"] == 0
         )
 
+    def stuck(self):
+        """A lost disk or a parted pair, see :func:`rules.never_synced`."""
+        state = self.state
+        return rules.never_synced(state) if state is not None else None
+
     def status(self):
         """The state in DRBD's words; all None while the resource is not up."""
         state = self.state or {}

@@ -15,7 +15,7 @@ def bring_disks(executor, params):
     """Bring the disks of an instance into a state, see the module instance_disks.
 
     :param params: the module's parameters.
-    :returns: ``{"disks": [...], "synced": bool}``.
+    :returns: ``{"disks": [...], "synced": bool, "stuck": why waiting on is of no use, or None}``.
     """
     _refuse_contradictions(params)
     uuid, node, disks = params["uuid"], params["node"], params["disks"]
@@ -37,10 +37,10 @@ def bring_disks(executor, params):
         renewal.renew(executor, uuid, node, disks, params["secrets"], params["give_up"])
     else:
         _bring_up(executor, params, pictures)
-    synced = stack.wait_sync(executor, uuid, node, disks, params["wait_sync"] if state in ("present", "active") else 0)
+    synced, stuck = stack.wait_sync(executor, uuid, node, disks, params["wait_sync"] if state in ("present", "active") else 0)
     if params["drop_aside"]:
         renewal.drop_aside(executor, uuid, node, disks)
-    return {"disks": stack.status(executor, node, disks), "synced": synced}
+    return {"disks": stack.status(executor, node, disks), "synced": synced, "stuck": stuck}
 
 
 def _bring_up(executor, params, pictures):

@@ -17,6 +17,8 @@ from ansible_collections.gantry.cluster.plugins.module_utils.storage import back
 from ansible_collections.gantry.cluster.plugins.module_utils.storage.base import View
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: Seconds that a disk has to be lost, or a pair parted, before the wait for its synchronisation is given up: connecting takes a moment.
+STUCK_SECONDS = 5
 
 
 def open_disks(executor, uuid, node, disks, secrets=None):
@@ -157,16 +159,25 @@ def refuse_remove(executor, uuid, node, disks):
 
 
 def wait_sync(executor, uuid, node, disks, seconds, sleep=time.sleep):
-    """Wait until every copy is the same, at most so many seconds. Returns whether they are."""
+    """Wait until every copy is the same, at most so many seconds, and no longer than that can be.
+
+    :returns: whether they are the same, and, if waiting on is of no use, why: ``(False, "disk 0 on node node1: ...")``.
+    """
     opened = open_disks(executor, uuid, node, disks)
     end = time.monotonic() + seconds
+    since = None
     while True:
         for one in opened:
             one.view.refresh()
         if all(one.synced() for one in opened):
-            return True
-        if time.monotonic() >= end or executor.check_mode:
-            return False
+            return True, None
+        now = time.monotonic()
+        stuck = ["disk %d on node %s: %s" % (one.disk["index"], node, why) for one, why in ((one, one.stuck()) for one in opened) if why]
+        since = (now if since is None else since) if stuck else None
+        if stuck and now - since >= STUCK_SECONDS:
+            return False, ", ".join(stuck)
+        if now >= end or executor.check_mode:
+            return False, None
         sleep(min(1.0, max(0.05, end - time.monotonic())))
 
 

@@ -9,6 +9,7 @@ returned. A node that did not answer is unknown, never dead.
 
 from __future__ import annotations
 
+from ansible_collections.gantry.cluster.plugins.module_utils.drbd.rules import LOST_DISKS
 from ansible_collections.gantry.cluster.plugins.plugin_utils import suitability
 
 #: The one domain state in which there is nothing of a guest but its definition; every other one, even a crashed or an
@@ -27,7 +28,7 @@ SINGLE = "SINGLE"
 MISSING = "MISSING"
 
 #: A local disk that is gone, or on its way, in DRBD's words.
-LOST = ("Diskless", "Failed", "Detaching")
+LOST = LOST_DISKS
 
 #: From bad to good; an instance is as well as its worst disk.
 ORDER = (SPLIT_BRAIN, MISSING, STALE, UNKNOWN, DISKLESS, DOWN, DEGRADED, SYNCING, SINGLE, REDUNDANT)

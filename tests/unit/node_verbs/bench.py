@@ -37,7 +37,7 @@ answer = {"changed": True, "actions": []}
 if module == "node_info":
     answer = {"changed": False, "node_info": json.load(open(folder + "/node_info.json"))}
 elif module == "instance_disks":
-    answer.update(synced=True, disks=[])
+    answer.update(synced=True, stuck=None, disks=[])
 elif module == "node_prepare":
     answer.update(hostname=os.path.basename(folder), migration_public_key="ssh-ed25519 AAAA", ssh_host_keys=[])
 if os.path.exists(folder + "/fail_" + module):

@@ -281,7 +281,7 @@ class TestPlain(Contract):
 
     def test_synced(self, cluster):
         """One copy equals itself."""
-        assert stack.wait_sync(*self.here(cluster), seconds=0) is True
+        assert stack.wait_sync(*self.here(cluster), seconds=0) == (True, None)
 
 
 class TestDrbd(Contract):

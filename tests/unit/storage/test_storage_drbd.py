@@ -175,8 +175,58 @@ def test_a_window_left_open_while_the_other_node_rebooted(cluster):
     stack.activate(*at(cluster, "node1"))
     stack.activate(*at(cluster, "node2"))
     cluster.sync()
-    assert stack.wait_sync(*at(cluster, "node1"), seconds=0)
+    assert stack.wait_sync(*at(cluster, "node1"), seconds=0) == (True, None)
     assert stack.status(cluster.on("node1"), "node1", [DISK])[0]["allow_two_primaries"] is False
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self, monkeypatch, at_second=None, happens=None):
+        self.now, self.at_second, self.happens = 0.0, at_second, happens
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+
+    def sleep(self, seconds):
+        """Let it pass; what was planned for a moment happens then."""
+        self.now += seconds
+        if self.at_second is not None and self.now >= self.at_second:
+            self.at_second = self.happens()
+
+
+@pytest.mark.parametrize(("node", "why"), [
+    ("node1", "disk 0 on node node1: the other node's disk is gone (Diskless)"),
+    ("node2", "disk 0 on node node2: its own disk is gone (Diskless)"),
+])
+def test_nobody_waits_for_a_disk_that_is_gone(cluster, monkeypatch, node, why):
+    """Of four hours only the seconds until it is certain are waited."""
+    create(cluster)
+    cluster.on("node2").change("fail", ["drbdadm", "detach", NAME])
+    clock = Clock(monkeypatch)
+    assert stack.wait_sync(*at(cluster, node), seconds=14400, sleep=clock.sleep) == (False, why)
+    assert clock.now == stack.STUCK_SECONDS
+
+
+def test_nobody_waits_for_a_pair_that_has_parted(cluster, monkeypatch):
+    """Nothing connects it again by itself; a peer that is only away may come back."""
+    create(cluster)
+    cluster.cut()
+    clock = Clock(monkeypatch)
+    assert stack.wait_sync(*at(cluster, "node1"), seconds=60, sleep=clock.sleep) == (False, None)
+    assert clock.now == 60
+    cluster.nodes["node1"].resources[NAME]["connection"] = "StandAlone"
+    done, why = stack.wait_sync(*at(cluster, "node1"), seconds=60, sleep=clock.sleep)
+    assert done is False and "StandAlone" in why and clock.now == 60 + stack.STUCK_SECONDS
+
+
+def test_a_copy_that_is_back_in_time_is_waited_for(cluster, monkeypatch):
+    """A peer shows no disk for a moment while it comes up."""
+    create(cluster)
+    lost = cluster.nodes["node2"].resources[NAME]
+    kept = dict(lost)
+    cluster.on("node2").change("fail", ["drbdadm", "detach", NAME])
+    clock = Clock(monkeypatch, at_second=3, happens=lambda: lost.update(kept))
+    assert stack.wait_sync(*at(cluster, "node1"), seconds=60, sleep=clock.sleep) == (True, None)
+    assert clock.now == 3
 
 
 def test_held_open(cluster, monkeypatch):
