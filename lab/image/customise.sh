@@ -15,16 +15,17 @@ rm -f /etc/resolv.conf /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/
 passwd -l root >/dev/null
 
 systemctl -q enable gantry-lab-config.service gantry-lab-disk.service gantry-lab-python.service systemd-networkd.service ssh.service
-if [ -d /etc/xen ]; then
+# libvirtd goes when nobody has asked it anything for two minutes. Here it takes long to come again: half a minute under Xen.
+echo LIBVIRTD_ARGS= >> /etc/default/libvirtd
+# drbd-utils makes an /etc/xen as well.
+if [ -n "$(ls /boot/xen-*.gz 2>/dev/null)" ]; then
     # The console of every guest is kept, in /var/log/xen/console/guest-NAME.log.
     mkdir -p /var/log/xen/console
     echo 'XENCONSOLED_ARGS="--log=guest"' > /etc/default/xen
-    # libvirtd goes when nobody has asked it anything for two minutes. Here it takes half a minute to come again.
-    echo LIBVIRTD_ARGS= >> /etc/default/libvirtd
     # Xen hides two features of the nodes' emulated CPU. libvirt knows no CPU without them, and its driver does not start with none.
     cpus=/usr/share/libvirt/cpu_map
     {
-        echo "<cpus><model name='gantry-lab'>"
+        echo "<cpus><model name='gantry-lab'><decode host='on' guest='off'/>"
         for feature in fpu de pse tsc msr pae mce cx8 apic mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 pni cx16 syscall nx lm; do
             echo "<feature name='$feature'/>"
         done

@@ -83,7 +83,8 @@ def replace_disks(record, picture, params):
     :param params: ``drop_aside`` (remove old copies that were set aside and kept), ``new_node`` (the mirror moves there),
         ``side`` (primary, secondary or auto: which copy is made anew in place; auto takes what has failed), ``force`` (also
         a copy that is healthy), ``old_node`` (noted by a run that was interrupted after the mirror had moved).
-    ``do``: move (``old``, ``new``, ``old_reachable``), finish (only the end of a move is missing), renew (``node``,
+    ``do``: move (``old``, ``new``, ``old_reachable``), finish (only the end of a move is missing; ``new_reachable``, ``disks``
+    whose new copy is gone already and is made once more), renew (``node``,
     ``disks``), drop (``nodes``) or nothing.
     """
     if record["disk_template"] != "drbd":
@@ -115,7 +116,9 @@ def _move(record, picture, params):
     if new == old:
         left = params.get("old_node")
         if left and left != new:
-            return {"do": "finish", "old": left, "new": new, "old_reachable": picture["nodes"][left]["reachable"],
+            here = picture["nodes"][new]["reachable"]
+            return {"do": "finish", "old": left, "new": new, "old_reachable": picture["nodes"][left]["reachable"], "new_reachable": here,
+                    "disks": _faulty(picture, new) if here else [],
                     "why": "its mirror is on %s; the rest of the move from %s" % (new, left)}
         return guards.nothing("its secondary is %s already" % new)
     guards.need_libvirt(record, picture, [new])

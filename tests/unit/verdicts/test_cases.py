@@ -23,11 +23,11 @@ UUID = "6f2d1a9e-2d0f-4b8c-9a3e-0d8f6a3b1c42"
 def make_record(given):
     """A record from the case's few words."""
     template = given.get("template", "drbd")
-    nodes = ["node1"] if template == "plain" else ["node1", "node2"]
+    primary, secondary = given.get("primary", "node1"), None if template == "plain" else given.get("secondary", "node2")
+    nodes = [node for node in (primary, secondary) if node]
     return {
         "name": "web1", "uuid": UUID, "admin_state": given.get("admin_state", "up"), "disk_template": template,
-        "primary": given.get("primary", "node1"),
-        "secondary": None if template == "plain" else given.get("secondary", "node2"), "memory_mib": given.get("memory", 512),
+        "primary": primary, "secondary": secondary, "memory_mib": given.get("memory", 512),
         "machine": given.get("machine", "pc-i440fx-7.2"), "domain_type": given.get("domain_type", "qemu"), "nics": given.get("nics", []),
         "hypervisor": given.get("hypervisor", "kvm"), "hvparams": given.get("hvparams", {}),
         "disks": [] if template == "diskless" else [
