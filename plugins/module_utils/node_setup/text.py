@@ -12,6 +12,7 @@ import ipaddress
 import json
 import re
 
+from ansible_collections.gantry.cluster.plugins.module_utils import generation
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 
 BEGIN = "# BEGIN gantry.cluster (managed: changes between these lines are overwritten)"
@@ -278,6 +279,12 @@ guests() {
     done
 }
 
+# The signal that ends this container's init, as virsh calls it: its record says so.
+signal_of() {
+    python3 -c 'import json, sys
+print(json.load(open(sys.argv[1]))["record"]["hvparams_effective"]["stop_signal"][3:].lower())' "%(records)s/$1.json" 2>/dev/null || echo term
+}
+
 if any_guest; then
     guests --state-running | while read -r uri guest; do
         echo "guest $guest: shutting down"
@@ -293,7 +300,7 @@ if any_guest; then
         if [ "$signal" -gt 0 ] && [ "$(date +%%s)" -ge "$signal" ]; then
             signal=0
             guests --state-running | while read -r uri guest; do
-                case $uri in lxc:*) ask "$uri" shutdown "$guest" --mode signal >/dev/null ;; esac
+                case $uri in lxc:*) ask "$uri" send-process-signal "$guest" 1 "$(signal_of "$guest")" >/dev/null ;; esac
             done
         fi
     done
@@ -309,7 +316,7 @@ for resource in $(lvs --noheadings -o lv_name @gantry); do
     fi
 done
 exit 0
-""" % {"header": HEADER, "patience": patience, "folders": folders, "uris": " ".join(uris)}
+""" % {"header": HEADER, "patience": patience, "folders": folders, "uris": " ".join(uris), "records": generation.FOLDER}
 
 
 def stop_unit_text(patience):

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
+from ansible_collections.gantry.cluster.plugins.module_utils import generation
 from ansible_collections.gantry.cluster.plugins.module_utils.node_setup import text as texts
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from hypothesis import given
@@ -207,6 +209,43 @@ def test_stop_script_asks_every_driver():
     assert "/run/libvirt/libxl/*.xml /run/libvirt/lxc/*.xml" in text
     assert "for uri in xen:///system lxc:///system; do" in text
     assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+VIRSH = """\
+#!/bin/sh
+# Two containers, each of which ends at its own signal.
+cd "$(dirname "$0")/.." || exit 1
+shift 3
+case $1 in
+list) ls guests ;;
+send-process-signal)
+    echo "$2 $4" >> signals
+    if [ "$4" = "$(cat "guests/$2")" ]; then rm "guests/$2" "run/lxc/$2.xml"; fi ;;
+destroy) echo "$2 destroyed" >> signals; rm "guests/$2" "run/lxc/$2.xml" ;;
+esac
+"""
+
+
+def test_the_way_down_knows_the_signal_of_each_container(tmp_path):
+    """A container whose record names a signal gets that, one without a record SIGTERM; nobody is switched off."""
+    for folder in ("bin", "guests", "run/lxc", "records"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, body in (("virsh", VIRSH), ("lvs", "#!/bin/sh"), ("sleep", "#!/bin/sh")):
+        (tmp_path / "bin" / name).write_text(body)
+        (tmp_path / "bin" / name).chmod(0o755)
+    for guest, signal in (("busybox", "usr2"), ("other", "term")):
+        (tmp_path / "guests" / guest).write_text(signal)
+        (tmp_path / "run" / "lxc" / (guest + ".xml")).touch()
+    record = {"hvparams": {"stop_signal": "SIGPWR"}, "hvparams_effective": {"stop_signal": "SIGUSR2"}}
+    (tmp_path / "records" / "busybox.json").write_text(json.dumps({"generation": 1, "record": record}))
+    text = texts.stop_script_text(30, ["lxc:///system"])
+    for old, new in (("/run/libvirt", "%s/run" % tmp_path), (generation.FOLDER, "%s/records" % tmp_path),
+                     ("export PATH=", "export PATH=%s/bin:" % tmp_path), ("+ 10)", "+ 1)")):
+        assert old in text
+        text = text.replace(old, new)
+    done = subprocess.run(["sh"], input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 and "switched off" not in done.stdout, done
+    assert sorted((tmp_path / "signals").read_text().split("\n")) == ["", "busybox rt5", "busybox usr2", "other rt5", "other term"]
 
 
 def test_stop_unit_waits_longer_than_the_script():
