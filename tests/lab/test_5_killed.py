@@ -30,13 +30,6 @@ def test_add(clean, guest, marker, delay):
         watch.close()
 
 
-def test_add_killed_and_given_up(clean, guest):
-    name = guest("killed1.example.com", primary="node1", secondary="node2")
-    assert clean.play_killed("instance_add", name, "Create the disks on the primary", 2.0)
-    run = clean.play("instance_remove", name)
-    assert run.ok and clean.instance(name) is None and clean.violations() == [], run.text
-
-
 def test_migrate(clean, guest):
     name = guest("killed2.example.com", primary="node1", secondary="node2")
     assert clean.play("instance_add", name).ok
