@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
@@ -25,6 +26,8 @@ _COMMON = {
 
 #: Seconds ``xl`` may take to answer.
 XL_TIMEOUT = 20
+#: Seconds libvirt may take to see that a guest is off.
+SEEN_OFF = 10
 
 _KERNEL = {
     "kernel_path": Parameter(kinds.path, "", "kernel_path"),
@@ -33,6 +36,16 @@ _KERNEL = {
     "root_path": Parameter(kinds.path, "/dev/xvda1", "root_path"),
     "blockdev_prefix": Parameter(kinds.choice("xvd", "sd", "hd"), "xvd", "blockdev_prefix"),
 }
+
+
+def off_soon(domain):
+    """Whether a guest is off within SEEN_OFF seconds."""
+    end = time.monotonic() + SEEN_OFF
+    while domain.isActive():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 class Xen(Hypervisor):
@@ -88,13 +101,14 @@ class Xen(Hypervisor):
     def ask_to_stop(self, binding, domain, values, asked):
         """See :meth:`Hypervisor.ask_to_stop`.
 
-        libxl waits for the guest to take the request back, and fails with an internal error when the guest was off sooner. So
-        the first one says nothing: either the guest is off now, or it is asked once more.
+        libxl waits a minute for the guest to take the request back, and fails with an internal error when the guest was off
+        sooner; libvirt sees that it is off only then. So the first such error says nothing, and no other one where the guest is
+        off within seconds.
         """
         try:
             super().ask_to_stop(binding, domain, values, asked)
         except binding.libvirtError as error:
-            if asked or error.get_error_code() != binding.VIR_ERR_INTERNAL_ERROR:
+            if error.get_error_code() != binding.VIR_ERR_INTERNAL_ERROR or not off_soon(domain) and asked:
                 raise
 
     def abilities(self, connection, architecture):

@@ -111,8 +111,13 @@ def test_other_errors_of_the_pipe_are_told():
 class Refusing:
     """A guest whose power button ends with an error."""
 
-    def __init__(self, code):
-        self.code = code
+    def __init__(self, code, looks=None):
+        self.code, self.looks = code, looks
+
+    def isActive(self):  # libvirt's name
+        if self.looks is not None:
+            self.looks -= 1
+        return self.looks is None or self.looks >= 0
 
     def shutdownFlags(self, flags):  # libvirt's name
         error = libvirt.libvirtError("Failed to shutdown domain '1' with libxenlight")
@@ -120,11 +125,14 @@ class Refusing:
         raise error
 
 
-def test_a_xen_guest_that_is_off_before_libxl_has_its_answer_is_no_failure():
+def test_a_xen_guest_that_is_off_before_libxl_has_its_answer_is_no_failure(monkeypatch):
+    monkeypatch.setattr(xen, "SEEN_OFF", 0.5)
     backend, quick = hypervisors.backend("xen-pv"), Refusing(libvirt.VIR_ERR_INTERNAL_ERROR)
     backend.ask_to_stop(libvirt, quick, backend.defaults(), 0)
     with pytest.raises(libvirt.libvirtError):
         backend.ask_to_stop(libvirt, quick, backend.defaults(), 1)
+    for asked in (0, 1):
+        backend.ask_to_stop(libvirt, Refusing(libvirt.VIR_ERR_INTERNAL_ERROR, looks=2), backend.defaults(), asked)
     with pytest.raises(libvirt.libvirtError):
         backend.ask_to_stop(libvirt, Refusing(libvirt.VIR_ERR_OPERATION_FAILED), backend.defaults(), 0)
 
