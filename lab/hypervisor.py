@@ -30,7 +30,8 @@ def ensure(suite: str) -> pathlib.Path:
         return target
     lacking = sorted(package for program, package in PROGRAMS.items() if not host.find(program))
     if lacking:
-        raise LabError(f"building Xen needs packages that this machine lacks; as root, run:\n\n    apt-get install -y {' '.join(lacking)}\n")
+        line = f"apt-get install -y {' '.join(lacking)}"
+        raise LabError(f"building Xen needs packages that this machine lacks; as root, run:\n\n    {line}\n")
     target.parent.mkdir(parents=True, exist_ok=True)
     with config.lock(target.with_suffix(".lock"), "another run is building Xen"):
         if not target.is_file():

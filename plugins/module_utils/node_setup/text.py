@@ -282,7 +282,8 @@ guests() {
 # The signal that ends this container's init, as virsh calls it: its record says so.
 signal_of() {
     python3 -c 'import json, sys
-print(json.load(open(sys.argv[1]))["record"]["hvparams_effective"]["stop_signal"][3:].lower())' "%(records)s/$1.json" 2>/dev/null || echo term
+record = json.load(open(sys.argv[1]))["record"]
+print(record["hvparams_effective"]["stop_signal"][3:].lower())' "%(records)s/$1.json" 2>/dev/null || echo term
 }
 
 if any_guest; then
