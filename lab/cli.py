@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from . import accelerator, cluster, config, hypervisor, image, node as nodes
+from . import accelerator, cluster, config, image, node as nodes, xen
 from .config import LabError, Paths, say
 
 
@@ -217,7 +217,7 @@ def _probe(_paths: Paths, arguments) -> None:
 
 
 def _xen(_paths: Paths, arguments) -> None:
-    print(hypervisor.ensure(arguments.suite))
+    print(xen.ensure(arguments.suite))
 
 
 COMMANDS = {

@@ -52,6 +52,8 @@ class Run:
 
     def __init__(self, code, text, seconds):
         self.code, self.text, self.seconds = code, text, seconds
+        #: The text with every run of blanks as one, to look for sentences: Ansible breaks them into lines.
+        self.words = " ".join(text.split())
         recap = text.rpartition("PLAY RECAP")[2]
         self.changed = sum(int(number) for number in re.findall(r"changed=(\d+)", recap))
         self.failed = sum(int(number) for number in re.findall(r"(?:failed|unreachable)=(\d+)", recap))
@@ -104,8 +106,7 @@ def _build(cluster, flavour):
 
 def refused(run, *words):
     """A verb failed, changed nothing and says why in these words. :raises AssertionError: it did not."""
-    text = " ".join(run.text.split())
-    missing = [word for word in words if word not in text]
+    missing = [word for word in words if word not in run.words]
     if run.ok or run.changed or missing:
         raise AssertionError("rc=%d, changed=%d, not said: %s\n%s" % (run.code, run.changed, missing, run.text))
 

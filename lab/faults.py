@@ -186,7 +186,7 @@ class Faults:
             return False
         if not fault.power:
             run = guest.play("failover", fence=[])
-            if run.ok or not (any(reason in run.text for reason in LEFT_ALONE) or _no_other_copy(command, run)):
+            if run.ok or not (any(reason in run.words for reason in LEFT_ALONE) or _no_other_copy(command, run)):
                 self.trial.violation("a node that is only unreachable was not left alone:\n%s" % run.text)
             return False
         self.cluster.degraded.add(guest.name)
@@ -259,7 +259,7 @@ class Faults:
 
 def _no_other_copy(command, run):
     """A failover was refused because the guest was getting a new mirror: the old one is out of use, the new one not filled."""
-    return bool(command) and command[0] == "instance_replace_disks" and "not up to date" in " ".join(run.text.split())
+    return bool(command) and command[0] == "instance_replace_disks" and "not up to date" in run.words
 
 
 def _reason(run):

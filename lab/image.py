@@ -157,10 +157,10 @@ def _build(image: Image, suite: str, kind: str) -> None:
             (work / name).chmod(0o666)
         log = work / "build.log"
         with _keep_log(log, parent / f"{label}.build.log"):
-            _run(_mmdebstrap(suite, kind, work), log, started)
+            run(_mmdebstrap(suite, kind, work), log, started)
             say(f"  {time.monotonic() - started:4.0f} s: making the disk")
-            _run(_to_disk(work, parts), log, started)
-            _run(["mv", *(str(work / name) for name in parts), str(finished)], log, started)
+            run(_to_disk(work, parts), log, started)
+            run(["mv", *(str(work / name) for name in parts), str(finished)], log, started)
         shutil.rmtree(work)
         for name in parts:
             (finished / name).chmod(0o755 if name == "linux.uml" else 0o644)
@@ -223,11 +223,11 @@ def _to_disk(work: pathlib.Path, parts: tuple) -> list:
     return command
 
 
-def _run(command: list, log: pathlib.Path, started: float) -> None:
-    """Runs a step of the build, everything into the log, its own headlines to the screen. Raises LabError."""
+def run(command: list, log: pathlib.Path, started: float, cwd: pathlib.Path | None = None) -> None:
+    """Runs a step of a build, everything into the log, its own headlines to the screen. Raises LabError."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     with log.open("a") as stream, subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=cwd
     ) as process:
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip()

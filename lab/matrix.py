@@ -37,6 +37,7 @@ Written by the tests of `tests/lab_hypervisors`, which run every verb with its p
 disk. Do not edit it: `docs/matrix.json` is what it is made of.
 
 `ran`: it did what it says. `impossible`: the verb was run all the same, was refused for the reason below, and changed nothing.
+`failed`: it was run and did not; the verbs behind it were not reached.
 """
 
 

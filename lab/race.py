@@ -39,7 +39,7 @@ def both_at_once(trial, guest):
     if len(losers) == 2:
         trial.violation("both were refused:\n" + "\n".join(run.text for run in runs.values()))
     for verb in losers:
-        text = " ".join(runs[verb].text.split())
+        text = runs[verb].words
         if not any(reason in text for reason in REASONS):
             trial.violation("instance_%s failed for another reason:\n%s" % (verb, runs[verb].text))
     trial.audit()

@@ -62,9 +62,9 @@ def only_unreachable_is_not_dead(cluster):
     cluster.lab("link", "node1", "control", "off")
     try:
         run = cluster.play("instance_failover", NAME, fence=[])
-        assert not run.ok and "only unreachable" in run.text and "gantry_dead_node=node1" in run.text, run.text
+        assert not run.ok and "only unreachable" in run.words and "gantry_dead_node=node1" in run.words, run.text
         run = cluster.play("instance_failover", NAME, dead_node="node1", fence=[])
-        assert not run.ok and "is not dead" in run.text, run.text
+        assert not run.ok and "is not dead" in run.words, run.text
     finally:
         cluster.lab("link", "node1", "control", "on")
     cluster.ssh("node1", "true")

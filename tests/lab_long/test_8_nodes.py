@@ -46,13 +46,13 @@ def test_a_node_is_emptied(clean, guest):
         assert not run.ok and PLAIN in run.text and cluster.snapshot() == before, run.text
         run = cluster.play("node_evacuate", node_name="node1")
         # the plain one cannot leave, and says so; the others are gone all the same
-        assert not run.ok and "its only copy is on node1" in " ".join(run.text.split()), run.text
+        assert not run.ok and "its only copy is on node1" in run.words, run.text
         for name in (RUNS, STOPPED):
             record = cluster.instance(name)
             assert (record["primary"], record["secondary"]) == ("node2", "node3"), record
         assert cluster.violations() == []
         run = cluster.play("node_evacuate", node_name="node1")
-        assert not run.ok and run.changed == 0 and "1 of 1 instances" in " ".join(run.text.split()), run.text
+        assert not run.ok and run.changed == 0 and "1 of 1 instances" in run.words, run.text
         run = cluster.play("node_migrate", node_name="node2")
         assert run.ok and cluster.instance(RUNS)["primary"] == "node3" and cluster.violations() == [], run.text
         intact(cluster, watch, RUNS)
@@ -71,7 +71,7 @@ def test_a_drained_node_takes_nothing(clean, guest):
         guest(RUNS, primary="node1", secondary="node2")
         add(cluster, RUNS)
         run = cluster.play("node_evacuate", node_name="node2", evacuate="secondary")
-        assert not run.ok and "node3: is drained" in " ".join(run.text.split()), run.text
+        assert not run.ok and "node3: is drained" in run.words, run.text
         assert cluster.instance(RUNS)["secondary"] == "node2" and cluster.violations() == []
     finally:
         run = cluster.play("node_modify", node_name="node3", drained=False)

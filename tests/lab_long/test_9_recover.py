@@ -93,7 +93,7 @@ def test_what_contradicts_is_left_out(clean, guest, lose):
     memory["record"]["memory_mib"] = 1
     cluster.ssh("node2", "cat > %s <<'END'\n%s\nEND" % (path, json.dumps(memory)))
     run = recover(cluster)
-    assert not run.ok and "different records" in " ".join(run.text.split()) and cluster.instance(MIRRORED) is None, run.text
+    assert not run.ok and "different records" in run.words and cluster.instance(MIRRORED) is None, run.text
     assert cluster.instance(STOPPED) == before["instances/" + STOPPED], "one that contradicts does not stop the other"
     run = recover(cluster, recover_accept={MIRRORED: "node1"})
     assert run.ok and cluster.instance(MIRRORED) == before["instances/" + MIRRORED], run.text
@@ -114,7 +114,7 @@ def test_a_removed_instance_does_not_come_back(clean, guest, lose):
     cluster.ssh("node1", "cat > %s <<'END'\n%s\nEND" % (path, text))
     try:
         run = recover(cluster)
-        assert run.ok and "only the record is left" in " ".join(run.text.split()), run.text
+        assert run.ok and "only the record is left" in run.words, run.text
         assert cluster.instance(MIRRORED) is None
     finally:
         cluster.ssh("node1", "rm " + path)
@@ -129,7 +129,7 @@ def test_a_dead_node_s_instances_wait(clean, guest, lose):
     cluster.power_off("node2")
     try:
         run = recover(cluster)
-        assert not run.ok and "may hold a newer record" in " ".join(run.text.split()) and cluster.instance(MIRRORED) is None, run.text
+        assert not run.ok and "may hold a newer record" in run.words and cluster.instance(MIRRORED) is None, run.text
     finally:
         cluster.power_on("node2")
     run = recover(cluster)

@@ -63,6 +63,14 @@ def test_lines_are_short(bench):
     assert not long, "longer than 140 characters:\n" + "\n".join(long)
 
 
+def test_no_two_tests_share_a_file_name():
+    """pytest imports test files that are in no package by their bare name, and refuses the second in one session."""
+    found = [path for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    names = [path.name for path in found]
+    assert len(names) > 50
+    assert not (double := sorted({name for name in names if names.count(name) > 1})), "rename one of each: %s" % double
+
+
 def test_action_group():
     """The group cluster of meta/runtime.yml holds every module, and every action."""
     listed = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["action_groups"]["cluster"]

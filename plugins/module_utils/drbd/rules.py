@@ -318,7 +318,7 @@ def may_create_metadata(state, data_new, meta_new, replacing=False):
 def never_synced(state):
     """Why the two copies will not become the same by waiting, in words; None if they may.
 
-    A peer that is not there may come back, and what is parted (StandAlone) stays so until somebody connects it.
+    A peer that does not answer may come back; a pair that has parted (StandAlone) does not meet again by itself.
 
     :param state: the resource's state as :func:`parse.resources` gives it.
     """

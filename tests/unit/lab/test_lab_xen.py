@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab import hypervisor, sources
+from lab import image, sources, xen
 from lab.config import LabError
 
 
@@ -16,11 +16,13 @@ def _builder(tmp_path, monkeypatch):
     """Stands in for APT and make: notes the commands down and leaves the files that they would."""
     monkeypatch.setenv("GANTRY_CACHE", str(tmp_path))
     monkeypatch.setattr(sources, "host_entries", lambda: [("http://mirror.example.com/debian", "bookworm", ["main"])])
-    monkeypatch.setattr(hypervisor.host, "find", lambda program: "/usr/bin/" + program)
+    monkeypatch.setattr(xen.host, "find", lambda program: "/usr/bin/" + program)
     ran = []
 
-    def run(command, work, _output):
+    def run(command, log, _started, cwd=None):
         ran.append(command)
+        assert log.parent == tmp_path / "hypervisors"
+        work = cwd or next(log.parent.glob(".build-*"))
         tree = work / "xen-4.17"
         if "source" in command:
             for folder in ("debian", "xen"):
@@ -31,42 +33,43 @@ def _builder(tmp_path, monkeypatch):
             ran.append((tree / "xen" / ".config").read_text())
             (tree / "xen" / "xen").write_bytes(b"hypervisor")
 
-    monkeypatch.setattr(hypervisor, "_run", run)
+    monkeypatch.setattr(image, "run", run)
     return ran
 
 
 def test_debians_source_is_built_once_with_shadow_paging(builder):
-    path = hypervisor.ensure("bookworm")
+    path = xen.ensure("bookworm")
     assert path.read_bytes() == b"hypervisor"
     (sources_list,) = [one for one in builder if isinstance(one, str) and one.startswith("deb-src")]
     assert "http://mirror.example.com/debian bookworm main" in sources_list and "security" not in sources_list
     assert "CONFIG_DEBUG=n\nCONFIG_SHADOW_PAGING=y\n" in builder
     count = len(builder)
-    assert hypervisor.ensure("bookworm") == path and len(builder) == count
+    assert xen.ensure("bookworm") == path and len(builder) == count
     assert [one.name for one in path.parent.iterdir() if one.name.startswith(".build-")] == []
 
 
 def test_missing_compilers_are_named_before_anything_is_fetched(builder, monkeypatch):
-    monkeypatch.setattr(hypervisor.host, "find", lambda program: None if program in ("flex", "dpkg-source") else program)
+    monkeypatch.setattr(xen.host, "find", lambda program: None if program in ("flex", "dpkg-source") else program)
     with pytest.raises(LabError, match="apt-get install -y dpkg-dev flex"):
-        hypervisor.ensure("bookworm")
+        xen.ensure("bookworm")
     assert builder == []
 
 
 def test_a_configuration_that_does_not_take_it_is_no_success(builder, monkeypatch):
-    run = hypervisor._run
+    run = image.run
 
-    def deaf(command, work, output):
-        run(command, work, output)
+    def deaf(command, log, started, cwd=None):
+        run(command, log, started, cwd)
         if command[-1] == "olddefconfig":
-            (work / "xen-4.17" / "xen" / ".config").write_text("# CONFIG_SHADOW_PAGING is not set\n")
+            (settings,) = log.parent.glob(".build-*/xen-4.17/xen/.config")
+            settings.write_text("# CONFIG_SHADOW_PAGING is not set\n")
 
-    monkeypatch.setattr(hypervisor, "_run", deaf)
+    monkeypatch.setattr(image, "run", deaf)
     with pytest.raises(LabError, match="CONFIG_SHADOW_PAGING"):
-        hypervisor.ensure("bookworm")
+        xen.ensure("bookworm")
 
 
-def test_a_failed_step_names_its_log(tmp_path):
-    with (tmp_path / "build.log").open("w") as output, pytest.raises(LabError, match=r"false \(exit status 1\): see .*build.log"):
-        hypervisor._run(["false"], tmp_path, output)
-    assert (tmp_path / "build.log").read_text() == "$ false\n"
+def test_a_failed_step_shows_the_end_of_its_log(tmp_path):
+    with pytest.raises(LabError, match="sh failed with status 3:\nno such thing"):
+        image.run(["sh", "-c", "echo no such thing; exit 3"], tmp_path / "build.log", 0.0, tmp_path)
+    assert (tmp_path / "build.log").read_text() == "no such thing\n"

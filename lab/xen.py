@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import shlex
 import shutil
-import subprocess
 import tempfile
 import time
 
-from . import config, host, sources
+from . import config, host, image, sources
 from .config import LabError, say
 
 #: What the build needs on this machine, beside what the lab does.
@@ -45,14 +43,15 @@ def _build(target: pathlib.Path, suite: str) -> None:
     say(f"building Xen with shadow paging from {suite}'s source (once; what it says goes to {log})")
     work = pathlib.Path(tempfile.mkdtemp(prefix=".build-", dir=target.parent))
     try:
-        with log.open("w") as output:
-            tree = _source(work, suite, output)
-            (tree / "xen" / ".config").write_text((tree / "debian" / "xen-kconfig").read_text() + "\nCONFIG_SHADOW_PAGING=y\n")
-            make = ["make", "-C", str(tree / "xen"), "XEN_TARGET_ARCH=x86_64", "PYTHON=python3"]
-            _run([*make, "olddefconfig"], work, output)
-            if "CONFIG_SHADOW_PAGING=y" not in (tree / "xen" / ".config").read_text().splitlines():
-                raise LabError(f"Xen's configuration did not take CONFIG_SHADOW_PAGING: see {log}")
-            _run([*make, f"-j{len(os.sched_getaffinity(0))}", "build"], work, output)
+        log.write_text("")
+        tree = _source(work, suite, log, started)
+        settings = tree / "xen" / ".config"
+        settings.write_text((tree / "debian" / "xen-kconfig").read_text() + "\nCONFIG_SHADOW_PAGING=y\n")
+        make = ["make", "-C", str(tree / "xen"), "XEN_TARGET_ARCH=x86_64", "PYTHON=python3"]
+        image.run([*make, "olddefconfig"], log, started)
+        if "CONFIG_SHADOW_PAGING=y" not in settings.read_text().splitlines():
+            raise LabError(f"Xen's configuration did not take CONFIG_SHADOW_PAGING: see {log}")
+        image.run([*make, f"-j{len(os.sched_getaffinity(0))}", "build"], log, started)
         shutil.copyfile(tree / "xen" / "xen", work / "finished")
         (work / "finished").rename(target)
         say(f"  {time.monotonic() - started:4.0f} s: {target} is ready")
@@ -60,7 +59,7 @@ def _build(target: pathlib.Path, suite: str) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _source(work: pathlib.Path, suite: str, output) -> pathlib.Path:
+def _source(work: pathlib.Path, suite: str, log: pathlib.Path, started: float) -> pathlib.Path:
     """Fetches and patches the source with an APT that has folders of its own; the tree's path."""
     for folder in ("lists/partial", "cache/archives/partial", "etc"):
         (work / folder).mkdir(parents=True)
@@ -70,15 +69,6 @@ def _source(work: pathlib.Path, suite: str, output) -> pathlib.Path:
     options = [f"Dir::State::lists={work}/lists", f"Dir::Cache={work}/cache", f"Dir::Etc::sourcelist={work}/sources.list",
                f"Dir::Etc::sourceparts={work}/etc", "APT::Sandbox::User=root"]  # fmt: skip
     apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
-    _run([*apt, "update"], work, output)
-    _run([*apt, "source", "xen"], work, output)
+    image.run([*apt, "update"], log, started)
+    image.run([*apt, "source", "xen"], log, started, cwd=work)
     return next(work.glob("xen-*/xen")).parent
-
-
-def _run(command: list, work: pathlib.Path, output) -> None:
-    """Runs a command of the build in its folder. Raises LabError."""
-    output.write(f"$ {shlex.join(command)}\n")
-    output.flush()
-    done = subprocess.run(command, cwd=work, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise LabError(f"building Xen failed at {command[0]} (exit status {done.returncode}): see {output.name}")
