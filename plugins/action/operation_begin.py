@@ -17,13 +17,15 @@ class ActionModule(ControllerAction):
         "params": {"type": "dict", "default": {}},
         "plan": {"type": "dict"},
         "after": {"type": "int"},
+        "changes": {"type": "dict"},
     }
 
     def act(self, arguments):
         """Return the operation."""
         name = arguments["name"] or self.host
         operation = self.state().begin(
-            name, arguments["verb"], arguments["params"], arguments["plan"], self.check_mode, after=arguments["after"])
+            name, arguments["verb"], arguments["params"], arguments["plan"], self.check_mode, after=arguments["after"],
+            changes=arguments["changes"])
         record = operation["instance"]
         return dict(
             operation, changed=False, primary=record["primary"], secondary=record["secondary"],

@@ -221,9 +221,7 @@ class Domain:
 
     def _differences(self, xml):
         """How the definition that is here differs from the wanted one, see :mod:`domain_compare`."""
-        kept = ask("Domain %s could not be read" % self.name, self._own().XMLDesc,
-                   libvirt_connection.library().VIR_DOMAIN_XML_INACTIVE)
-        return domain_compare.differences(xml, kept)
+        return domain_compare.differences(xml, domain_state.kept_definition(self._own()))
 
     # -- guards --------------------------------------------------------------------------------------------------
 
@@ -324,7 +322,7 @@ class Domain:
             return
         before = ""
         if seen:
-            before = domain_definition.summary(self._own().XMLDesc(libvirt_connection.library().VIR_DOMAIN_XML_INACTIVE))
+            before = domain_definition.summary(domain_state.kept_definition(self._own()))
         self.executor.diffs.append({
             "before_header": "domain %s" % self.name, "before": before,
             "after_header": "domain %s" % self.name, "after": domain_definition.summary(xml),
@@ -456,9 +454,8 @@ class Domain:
         domain = self._own()
         if domain is not None:
             binding = libvirt_connection.library()
-            text = ask("Domain %s could not be read" % self.name, domain.XMLDesc, binding.VIR_DOMAIN_XML_INACTIVE)
             flags = self.hypervisor.undefine_flags(
-                binding, keep_firmware=keep_firmware or domain_definition.firmware_on_device(text))
+                binding, keep_firmware=keep_firmware or domain_definition.firmware_on_device(domain_state.kept_definition(domain)))
             ask("Domain %s could not be undefined on node %s" % (self.name, self.node), domain.undefineFlags, flags)
             if domain_state.look_up(self.connection, self.uuid) is not None:
                 raise GantryError(

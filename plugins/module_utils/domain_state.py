@@ -151,6 +151,11 @@ def read(domain):
     return seen
 
 
+def kept_definition(domain):
+    """The XML that libvirt keeps of a domain for its next start."""
+    return ask("Domain %s could not be read" % domain.name(), domain.XMLDesc, libvirt_connection.library().VIR_DOMAIN_XML_INACTIVE)
+
+
 def has_saved_memory(domain):
     """Whether libvirt keeps a saved memory of the domain; some drivers have no such notion and say so."""
     try:

@@ -196,7 +196,8 @@ def read_domains(connection, binding, wanted=None):
             continue
         domain = domain_facts(handle.name(), handle.UUIDString(), stats, sets)
         mark = domain_state.read_mark(handle) or {}
-        domain["generation"], domain["arriving"] = mark.get("generation"), mark.get("arriving")
+        for key in ("generation", "digest", "arriving"):
+            domain[key] = mark.get(key)
         found.append((domain, handle))
     return found
 

@@ -47,6 +47,12 @@ options:
         have a record.
     type: list
     elements: str
+  waiting:
+    description:
+      - What M(gantry.cluster.domain_pending) returned for each node of RV(unsure), as the C(results) of the loop.
+      - With it RV(unsure) is empty.
+    type: list
+    elements: dict
 """
 
 EXAMPLES = r"""
@@ -176,6 +182,11 @@ instances:
       description: Number of the last operation.
       type: int
       returned: the instance has a record
+    pending_changes:
+      description: What waits for the guest's next start, an option a line, as far as O(waiting) tells.
+      type: list
+      elements: str
+      returned: the instance has a record
     interrupted:
       description: The verb that has begun and not ended, or none.
       type: str
@@ -213,6 +224,7 @@ instances:
         - {index: 0, mac: "52:54:00:3a:91:0c", mode: bridged, bridge: br0, vlan: null, ip: null, model: virtio}
       tags: [shop]
       generation: 7
+      pending_changes: []
       interrupted: null
       locked_by: null
 table:
@@ -223,6 +235,13 @@ table:
     INSTANCE          STATUS   PRIMARY  SECONDARY  MEMORY  DISK        REDUNDANCY  NOTE
     ----------------  -------  -------  ---------  ------  ----------  ----------  ----
     web1.example.com  running  node1    node2      1 GiB   drbd 5 GiB  REDUNDANT
+unsure:
+  description:
+    - By node, the guests that were started with another definition than they are described by now, by UUID, each with its C(hypervisor)
+      and the wanted C(xml). Whether an option differs, M(gantry.cluster.domain_pending) says on the node.
+  returned: success
+  type: dict
+  sample: {}
 nodes:
   description: The nodes, by name. What a node did not tell is none.
   returned: success

@@ -146,7 +146,8 @@ node_info:
     domains:
       description:
         - The domains. C(name), C(uuid), C(state), C(reason), C(persistent), C(autostart), C(managed_save), C(memory_mib),
-          C(memory_max_mib), C(vcpus), C(vcpus_max), C(cpu_time_ns), C(generation) (of the collection's mark, or null),
+          C(memory_max_mib), C(vcpus), C(vcpus_max), C(cpu_time_ns), C(generation) and C(digest) (of the
+          collection's mark, or null; the digest is that of the definition it was made with),
           C(arriving) (the node a migration is bringing it to; paused there, it has not run there yet) and
           C(job) (null, or C(type) with its progress; C(type) is C(unknown) where the job could not be read in time).
       type: list

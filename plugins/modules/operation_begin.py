@@ -70,6 +70,12 @@ options:
       - The instance's generation as it was seen when this operation was decided on. When another operation has begun
         since, this one is refused. Without it, none is compared.
     type: int
+  changes:
+    description:
+      - For the verb V(modify). What the operation changes in the record, from its beginning on, as
+        RV(gantry.cluster.instance_change#module:plans) has it. New network cards get a MAC address here.
+      - What was there before is RV(params) C(before). An operation that fails ends with it.
+    type: dict
 seealso:
   - module: gantry.cluster.operation_decide
   - module: gantry.cluster.operation_end
@@ -142,6 +148,11 @@ resumed:
     generation: 6
     params:
       target: node2
+took_over:
+  description: The verb of the interrupted operation that this one takes over from or goes on with. None when there was none.
+  returned: success
+  type: str
+  sample: null
 instance:
   description: The instance's record, with the intent as C(pending). It holds no secrets.
   returned: success

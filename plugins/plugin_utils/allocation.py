@@ -48,9 +48,9 @@ def take_minor(table, owner, in_use=frozenset()):
 
 
 def take_mac(table, owner, prefix="52:54:00", wanted=None):
-    """Hand out a MAC address: the wanted one, or a random one with the cluster's prefix."""
+    """Hand out a MAC address: the wanted one, or a random one with the cluster's prefix. What is the instance's own already stays so."""
     if wanted:
-        if wanted in table["macs"]:
+        if table["macs"].get(wanted, owner).split("/")[0] != owner.split("/")[0]:
             raise GantryError(
                 "The MAC address %s is taken" % wanted, found="owned by %s" % table["macs"][wanted],
                 expected="an address no other NIC has", code="mac_taken",
@@ -71,6 +71,12 @@ def release(table, uuid):
     for kind in KINDS:
         for number in [n for n, owner in table[kind].items() if owner.split("/")[0] == uuid]:
             del table[kind][number]
+
+
+def keep_macs(table, uuid, nics):
+    """Give back the MAC addresses of the instance that are not those of its network cards."""
+    table["macs"] = {mac: owner for mac, owner in table["macs"].items() if owner.split("/")[0] != uuid}
+    table["macs"].update({nic["mac"]: "%s/%d" % (uuid, nic["index"]) for nic in nics})
 
 
 def new_secret():

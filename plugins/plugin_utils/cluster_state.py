@@ -335,19 +335,21 @@ class ClusterState:
 
     # -- operations -------------------------------------------------------------------------------------------
 
-    def begin(self, name, verb, params=None, plan=None, check_mode=False, after=None):
+    def begin(self, name, verb, params=None, plan=None, check_mode=False, after=None, changes=None):
         """Lock an instance, raise its generation and write the intent down, all in one transaction.
 
         :param plan: for the verb ``add`` only: the planned record without numbers (see :meth:`_new_record`).
         :param after: the generation that the caller has seen; refused when another operation has begun since. None: any.
+        :param changes: what this operation changes in the record, from its beginning on. What was there before is kept as ``before``
+            in the params: an operation that fails ends with it.
         :returns: the operation: id, verb, generation, instance (record), params, resumed (what an interrupted
             run of the same verb had begun, or None).
         :raises GantryError: unknown instance, locked by a living run, or another verb was interrupted on it.
         """
-        return _retry(lambda: self._try_begin(name, verb, params or {}, plan, check_mode, after),
+        return _retry(lambda: self._try_begin(name, verb, params or {}, plan, check_mode, after, changes or {}),
                       "Locking instance %s" % name)
 
-    def _try_begin(self, name, verb, params, plan, check_mode, after):
+    def _try_begin(self, name, verb, params, plan, check_mode, after, changes):
         entry = self.registry.get(instance_key(name))
         lock = self.registry.get(lock_key(name))
         if entry is None and plan is None:
@@ -367,9 +369,15 @@ class ClusterState:
             ModRevision(instance_key(name), entry.mod_revision) if entry else KeyAbsent(instance_key(name)),
             ModRevision(lock_key(name), lock.mod_revision) if lock else KeyAbsent(lock_key(name)),
         ]
-        if record is None:
+        if record is None or changes:
             table = {kind: dict(numbers) for kind, numbers in (allocations.value if allocations else allocation.empty()).items()}
-            record, disk_secrets = self._new_record(plan, table)
+            disk_secrets = None
+            if record is None:
+                record, disk_secrets = self._new_record(plan, table)
+            else:
+                kept = pending["params"].get("before") if pending and pending["verb"] == verb else None
+                params = dict(params, before=dict({key: record.get(key) for key in changes}, **(kept or {})))
+                record = self._changed(record, changes, table)
             guards.append(ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"))
             writes.append(Put("allocations", table))
             if disk_secrets:
@@ -389,7 +397,7 @@ class ClusterState:
         record["pending"] = {"operation": operation_id, "verb": verb, "generation": generation, "params": params}
         operation = {
             "id": operation_id, "verb": verb, "name": name, "uuid": record["uuid"], "generation": generation,
-            "params": params, "resumed": resumed, "instance": record, "dry": check_mode,
+            "params": params, "resumed": resumed, "took_over": pending["verb"] if pending else None, "instance": record, "dry": check_mode,
         }
         if check_mode:
             return operation
@@ -449,6 +457,15 @@ class ClusterState:
             nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic.get("mac")))) for nic in record["nics"]]
         record.update(disks=disks, nics=nics, generation=0, status="creating", created=int(self.clock()))
         return record, disk_secrets
+
+    def _changed(self, record, changes, table):
+        """The record with what changes. New network cards get a MAC address; those of cards that go stay held until the end."""
+        record, uuid = dict(record, **changes), record["uuid"]
+        if "nics" in changes:
+            prefix = self.cluster()["mac_prefix"]
+            record["nics"] = [nic_spec.connect(dict(nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic["mac"])))
+                              for nic in changes["nics"]]
+        return record
 
     def keep(self, operation):
         """Prove that the operation still holds its lock and renew the lease.
@@ -517,12 +534,17 @@ class ClusterState:
         if not keep_pending:
             record.pop("pending", None)
         writes = [Delete(lock_key(name))] + self._close_journal(operation["id"], state, reason)
-        if remove:
+        if remove or "modify" in (operation["verb"], operation.get("took_over")):
             allocations = self.registry.get("allocations")
             table = {kind: dict(numbers) for kind, numbers in allocations.value.items()}
-            allocation.release(table, record["uuid"])
+            if remove:
+                allocation.release(table, record["uuid"])
+            else:
+                allocation.keep_macs(table, record["uuid"], record["nics"])
             guards.append(ModRevision("allocations", allocations.mod_revision))
-            writes += [Delete(instance_key(name)), Delete("secrets/" + record["uuid"]), Put("allocations", table)]
+            writes.append(Put("allocations", table))
+        if remove:
+            writes += [Delete(instance_key(name)), Delete("secrets/" + record["uuid"])]
         else:
             writes.append(Put(instance_key(name), record))
         done = self.registry.transaction(guards, writes)
@@ -577,6 +599,9 @@ FINISHERS = {
     "activate_disks": ("start", "stop", "remove", "failover", "deactivate_disks", "replace_disks", "repair"),
     "deactivate_disks": ("start", "remove", "activate_disks", "repair"),
     "recreate_disks": ("remove",),
+    # the record says already what is wanted, and every verb goes by it
+    "modify": ("start", "stop", "reboot", "migrate", "failover", "remove", "activate_disks", "deactivate_disks", "recreate_disks",
+               "replace_disks", "repair"),
     # the primary may die while its mirror moves; where the old copy is still connected it takes over
     "replace_disks": ("failover", "repair"),
     "repair": ("failover", "remove"),

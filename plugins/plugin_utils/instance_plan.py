@@ -189,12 +189,12 @@ def _record(spec, chosen, in_use, pool, settings):
         in_use=in_use,
     )
     if "cpu_type" in values:
-        record["cpu_model"] = _cpu_model(record, values, chosen, pool)
+        record["cpu_model"] = pinned_model(record, values, chosen, pool)
     hvparams.refuse_conflicts(record, values)
     return record
 
 
-def _cpu_model(record, values, chosen, pool):
+def pinned_model(record, values, chosen, pool):
     """The cluster's baseline, pinned: the best model that all nodes can give which run this hypervisor and were seen.
 
     In emulation QEMU's own default stays, which any node can play.
@@ -349,7 +349,9 @@ def _existing(spec, record):
     if differing:
         raise GantryError(
             "Instance %s exists already and is another" % spec["name"], found="; ".join(differing),
-            expected="the settings it was made with", mend="choose another name, or correct the declared settings", code="duplicate",
+            expected="the settings it was made with",
+            mend="run instance_modify to change it (what is to be taken away is declared empty), correct the declared settings, or choose "
+                 "another name", code="duplicate",
         )
     if record["status"] == "ready":
         return "exists already on %s" % record["primary"]

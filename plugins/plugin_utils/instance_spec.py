@@ -205,7 +205,7 @@ def parse(name, variables):
         refuse(name, "gantry_initrd without gantry_kernel", short["initrd"], "both", "bad_boot")
     disks = _disks(name, template, given["gantry_disks"])
     _check_disks(name, hypervisor, disks)
-    own_template = given["gantry_domain_template"]
+    own_template = given["gantry_domain_template"] or None
     if own_template is not None and (not _TEMPLATE.fullmatch(str(own_template)) or ".." in str(own_template)):
         refuse(name, "gantry_domain_template is no template's name", repr(own_template), "a file such as my_domain.xml.j2", "bad_template")
     image = _path(name, "gantry_image", given["gantry_image"])
@@ -235,6 +235,27 @@ def parse(name, variables):
         "domain_template": str(own_template) if own_template else None,
         "tags": sorted(set(tags)),
         "start": _truth(name, "gantry_start", given["gantry_start"]),
+    }
+
+
+def declared_as(record):
+    """The variables that declare an instance as its record has it: :func:`parse` makes the same of them.
+
+    Left out, as in :func:`differences`: where it runs and whether it is up.
+    """
+    hypervisor = record.get("hypervisor", "kvm")
+    backend = hypervisors.backend(hypervisor)
+    return {
+        "gantry_memory": "%dMiB" % record["memory_mib"],
+        "gantry_vcpus": record["vcpus"],
+        "gantry_hypervisor": hypervisor,
+        "gantry_disk_template": record["disk_template"],
+        "gantry_disks": [{"size": "%dMiB" % disk["size_mib"], "vg": disk["vg"]} for disk in record["disks"] if not disk.get("purpose")],
+        "gantry_nics": [nic_spec.declared_as(nic, backend) for nic in record["nics"]],
+        "gantry_machine": record["machine"] if backend.versioned_machines else None,
+        "gantry_hvparams": record.get("hvparams") or {},
+        "gantry_tags": record.get("tags") or [],
+        **{"gantry_" + key: record.get(key) for key in ("image", "iso", "kernel", "initrd", "kernel_args", "domain_template")},
     }
 
 

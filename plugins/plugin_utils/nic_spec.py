@@ -34,7 +34,16 @@ def parse(name, hypervisor, items):
     """
     if len(items) > MOST:
         _refuse(name, len(items) - 1, "is one too many", "%d NICs" % len(items), "at most %d" % MOST)
-    return [_nic(name, hypervisors.backend(hypervisor), index, item) for index, item in enumerate(items)]
+    return refuse_twins(name, [_nic(name, hypervisors.backend(hypervisor), index, item) for index, item in enumerate(items)])
+
+
+def refuse_twins(name, nics):
+    """The cards as they are. :raises GantryError: two of them have one MAC address."""
+    seen = {}
+    for nic in nics:
+        if nic["mac"] and seen.setdefault(nic["mac"], nic["index"]) != nic["index"]:
+            _refuse(name, nic["index"], "has the MAC address of NIC %d" % seen[nic["mac"]], nic["mac"], "an address of its own")
+    return nics
 
 
 def _nic(name, backend, index, item):
@@ -107,6 +116,14 @@ def _model(name, backend, index, value):
         _refuse(name, index, "has an unknown model", repr(value), "one of " + ", ".join(backend.nic_models) if backend.nic_models
                 else "none: hypervisor %s has one kind only" % backend.name)
     return value
+
+
+def declared_as(nic, backend):
+    """A card of a record as an operator would declare it: :func:`parse` makes the same of it."""
+    found = {key: nic[key] for key in ("bridge", "mode", "vlan", "ip", "mac") if nic.get(key)}
+    if nic.get("model") in backend.nic_models:
+        found["model"] = nic["model"]
+    return found
 
 
 def connect(nic):

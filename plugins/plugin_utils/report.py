@@ -67,11 +67,12 @@ def _hypervisor(record, settings):
             "bound_to_node": backend.bound_to_node({key: one["value"] for key, one in values.items()})}
 
 
-def instances(records, observations, locks, names=None, settings=None):
+def instances(records, observations, locks, names=None, settings=None, waiting=None):
     """What is the case with each instance: a list of plain dicts, by name.
 
     :param names: only these; None means all. Names without a record are listed as ``declared``.
     :param settings: the cluster's settings, which hypervisor parameters are inherited from.
+    :param waiting: by UUID what waits for the next start of a guest, as sentences.
     """
     seen = {observation["node"]: observation for observation in observations}
     found = []
@@ -92,9 +93,27 @@ def instances(records, observations, locks, names=None, settings=None):
             "redundancy": picture["worst"], "windows_open": picture["windows"], "generation": record["generation"],
             **_hypervisor(record, settings or {}),
             "machine": record["machine"], "nics": record["nics"], "tags": record["tags"], "uuid": record["uuid"],
+            "pending_changes": (waiting or {}).get(record["uuid"], []),
             "interrupted": (record.get("pending") or {}).get("verb"), "locked_by": (locks.get(name) or {}).get("verb"),
             "_words": _disk_words(picture),
         })
+    return found
+
+
+def defined_otherwise(records, observations, names, digest):
+    """Guests that were started with another definition than they are described by now: ``{node: [their records]}``.
+
+    :param digest: a function that gives the digest of the definition by which a record describes its guest.
+    """
+    found = {}
+    for observation in observations:
+        domains = (observation.get("node_info") or {}).get("domains") or []
+        active = {domain["uuid"]: domain for domain in domains if domain["state"] != "shutoff"}
+        for name in sorted(names if names is not None else records):
+            record = records.get(name)
+            domain = active.get(record["uuid"]) if record and record["status"] == "ready" else None
+            if domain and domain.get("digest") != digest(record):
+                found.setdefault(observation["node"], []).append(record)
     return found
 
 
@@ -110,10 +129,18 @@ def instance_table(rows):
             notes.append("%s %s" % (row["interrupted"], "runs" if row["locked_by"] else "interrupted"))
         if row["windows_open"]:
             notes.append("dual-primary open on " + ", ".join(row["windows_open"]))
+        if row["pending_changes"]:
+            notes.append("%d %s for the next start" % (len(row["pending_changes"]), "setting waits" if len(row["pending_changes"]) == 1
+                                                        else "settings wait"))
         lines.append([
             row["name"], row["status"], row["primary"], row["secondary"] or "-", show_mib(row["memory_mib"]),
             "%s %s" % (row["disk_template"], show_mib(row["disk_mib"]) if row["disk_mib"] else ""), row["_words"], "; ".join(notes)])
     return table(["INSTANCE", "STATUS", "PRIMARY", "SECONDARY", "MEMORY", "DISK", "REDUNDANCY", "NOTE"], lines)
+
+
+def change_table(rows):
+    """What changes on instances as a table, see :func:`instance_change.rows`."""
+    return table(["INSTANCE", "SETTING", "NOW", "WANTED"], rows)
 
 
 def nodes(node_records, observations, records):

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many more instances fit on a cluster: from the registry and what nodes show to figures, table and lines. Pure."""
+"""What room a cluster has: how many more instances fit, and whether one that is there can grow.
+
+From the registry and what nodes show to figures, table and lines. Pure.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,39 @@ def capacity(settings, nodes, records, observations, spec=None, template="drbd",
                       for memory, disk, cpus, number in one.tiers],
         }
     found["spec"] = {"memory_mib": int(standard.memory), "disk_mib": int(standard.disk), "vcpus": int(standard.cpus)}
+    return found
+
+
+def growth(settings, nodes, before, after, observations, name):
+    """Why an instance has no room to grow where it is: sentences, empty where it has.
+
+    Held against it is what the change brings about, not what was so before.
+
+    :param before: the registry's instances by name; ``after`` likewise, with the instance as it would be.
+    :raises GantryError: as :func:`capacity`.
+    """
+    registry.need_numpy()
+    from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.policy import refuses
+    from ansible_collections.gantry.cluster.plugins.plugin_utils.placement.state import FAILURE_WORDS, N1_UNALLOCATED, State
+    models = [registry.load(settings, nodes, records, observations) for records in (before, after)]
+    old, new = (State(model.cluster, n1_rule=N1_UNALLOCATED) for model in models)
+    model, found = models[1], []
+    i = model.instances[name]
+    for node in (int(new.primary[i]), int(new.secondary[i])):
+        if node < 0:
+            continue
+        where = model.names([node])[0]
+        if new.memory[node] < 0 <= old.memory[node]:
+            found.append("%s lacks %d MiB of memory" % (where, -int(new.memory[node])))
+        elif new.fails_n1[node] and not old.fails_n1[node]:
+            found.append("%s could not start all its mirrors if a node died" % where)
+        if new.cpus[node] > new.max_cpus[node] and old.cpus[node] <= old.max_cpus[node]:
+            found.append("%s would have more virtual processors than the policy allows" % where)
+    home = int(new.primary[i])
+    policy, exclusive = model.cluster.groups[model.cluster.nodes.group[home]].policy, bool(new.exclusive[home])
+    reasons = [refuses(one.cluster.instances.rows[one.instances[name]], policy, exclusive) for one in models]
+    if reasons[1] is not None and reasons[0] is None:
+        found.append(FAILURE_WORDS[reasons[1]])
     return found
 
 

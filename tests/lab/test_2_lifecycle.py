@@ -5,9 +5,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from lab.driver import refused
+
 NAME = "web1.example.com"
+
+
+#: What is changed while it runs.
+CHANGED = {"memory": "48MiB", "vcpus": 2, "hvparams": {"rng": True}}
+
+
+def defined(cluster, node):
+    """Memory (KiB) and processors of its definition on a node."""
+    text = cluster.ssh(node, "virsh dumpxml --inactive %s" % NAME)
+    return tuple(int(re.search(r"<%s\b[^>]*>(\d+)</" % tag, text).group(1)) for tag in ("memory", "vcpu"))
 
 
 def again(cluster, verb, limit, **options):
@@ -42,6 +56,18 @@ def test_every_verb(web1, counted):
         assert run.ok and "running" in run.text and "REDUNDANT" in run.text, run.text
         counted("instance_info", run.calls, 3)
 
+        refused(cluster.play("instance_modify", NAME, hvparams={"firmware": "efi"}), "firmware cannot be changed")
+        refused(cluster.play("instance_modify", NAME, memory="64GiB"), "cannot grow", "node1 lacks")
+        before = cluster.snapshot()
+        run = cluster.play("instance_modify", NAME, check=True, **CHANGED)
+        assert run.ok and run.changed > 0 and "%s memory 32 MiB 48 MiB" % NAME in run.words, run.text
+        assert cluster.snapshot() == before, "check mode changed something"
+        run = cluster.play("instance_modify", NAME, count=True, **CHANGED)
+        assert run.ok and run.changed > 0 and "For its next start (instance_reboot) wait" in run.words, run.text
+        counted("instance_modify (it grows)", run.calls, 4)
+        assert cluster.violations() == [] and defined(cluster, "node1") == (32 * 1024, 1), "it was changed while it ran"
+        again(cluster, "instance_modify", NAME, **CHANGED)
+
         run = cluster.play("instance_migrate", NAME, check=True, target_node="node2")
         assert run.ok and run.changed > 0, run.text
         assert cluster.violations() == [] and cluster.instance(NAME)["primary"] == "node1"
@@ -51,9 +77,11 @@ def test_every_verb(web1, counted):
         assert cluster.violations() == [] and cluster.instance(NAME)["primary"] == "node2"
         again(cluster, "instance_migrate", NAME, target_node="node2")
         watch.wait_beyond(watch.last)
+        run = cluster.play("instance_info", NAME)
+        assert run.ok and "settings wait for the next start" in run.words, "what waits was lost on the way: " + run.text
 
         run = cluster.play("instance_reboot", NAME)
-        assert run.ok and cluster.violations() == [], run.text
+        assert run.ok and cluster.violations() == [] and defined(cluster, "node2") == (48 * 1024, 2), run.text
         watch.wait_beyond(watch.last)
 
         run = cluster.play("instance_stop", NAME, count=True)
@@ -61,6 +89,8 @@ def test_every_verb(web1, counted):
         counted("instance_stop", run.calls, 2)
         assert cluster.violations() == []
         again(cluster, "instance_stop", NAME)
+        run = cluster.play("instance_modify", NAME, vcpus=1)
+        assert run.ok and run.changed > 0 and cluster.violations() == [] and defined(cluster, "node2") == (48 * 1024, 1), run.text
 
         run = cluster.play("instance_start", NAME, count=True)
         assert run.ok and run.changed > 0, run.text

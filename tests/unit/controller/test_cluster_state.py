@@ -268,3 +268,62 @@ def test_a_node_s_change_is_guarded_and_idempotent(url):
     assert state(url).node("node1")["drained"] is False
     assert state(url).modify_node("node1", {"drained": True})[0] is True and state(url).node("node1")["drained"] is True
     assert code(state(url).modify_node, "node9", {"drained": True}) == "unknown_node"
+
+
+def modify(url, changes, **options):
+    """Begin a change of web1."""
+    mine = state(url)
+    return mine, mine.begin("web1", "modify", changes=changes, **options)
+
+
+def macs(url):
+    """The MAC addresses handed out, with their owners."""
+    return state(url).allocations()["macs"]
+
+
+def test_a_change_stands_from_its_beginning_and_failing_goes_back(url):
+    add(url, nics=1, mac="52:54:00:00:00:01")
+    first = state(url).instance("web1")["nics"][0]
+    cards = [dict(first, bridge="br1"), dict(first, index=1, mac=None)]
+    mine, operation = modify(url, {"vcpus": 2, "nics": cards})
+    record = mine.instance("web1")
+    assert record["vcpus"] == 2 and record["nics"][0]["mac"] == first["mac"] and record["nics"][1]["mac"] in macs(url)
+    assert record["pending"]["params"]["before"] == {"vcpus": None, "nics": [first]}
+    mine.end(operation, "failed", operation["params"]["before"], reason="libvirt refused it")
+    assert state(url).instance("web1")["nics"] == [first] and macs(url) == {first["mac"]: "uuid-of-web1/0"}
+
+
+def test_a_card_that_goes_gives_its_address_back_at_the_end(url):
+    add(url, nics=2)
+    first, second = state(url).instance("web1")["nics"]
+    mine, operation = modify(url, {"nics": [dict(second, index=0)]})
+    assert macs(url).keys() == {first["mac"], second["mac"]}, "given away before it is certain"
+    mine.end(operation, "done")
+    assert macs(url) == {second["mac"]: "uuid-of-web1/0"}
+
+
+def test_a_change_that_was_cut_off_remembers_what_was_first(url):
+    add(url, nics=1)
+    first = state(url).instance("web1")["nics"]
+    state(url, DEAD).begin("web1", "modify", changes={"nics": [], "vcpus": 2})
+    mine, operation = modify(url, {"vcpus": 3})
+    assert operation["resumed"]["verb"] == "modify"
+    assert operation["params"]["before"] == {"nics": first, "vcpus": None}
+    mine.end(operation, "done")
+    assert (mine.instance("web1")["vcpus"], mine.instance("web1")["nics"], macs(url)) == (3, [], {})
+
+
+def test_any_verb_goes_on_after_a_change_that_was_cut_off(url):
+    add(url, nics=1)
+    state(url, DEAD).begin("web1", "modify", changes={"nics": []})
+    mine = state(url)
+    operation = mine.begin("web1", "migrate")
+    assert operation["took_over"] == "modify" and operation["resumed"] is None and operation["instance"]["nics"] == []
+    mine.end(operation, "done")
+    assert macs(url) == {} and "pending" not in mine.instance("web1")
+
+
+def test_a_predicted_change_writes_nothing(url):
+    before = add(url, nics=1)
+    operation = modify(url, {"nics": [], "vcpus": 2}, check_mode=True)[1]
+    assert operation["instance"]["vcpus"] == 2 and state(url).instance("web1") == before

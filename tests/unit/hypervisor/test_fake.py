@@ -9,7 +9,7 @@ import libvirt
 import pytest
 from records import make_record, text_of
 
-from ansible_collections.gantry.cluster.plugins.module_utils import libvirt_connection, libvirt_facts
+from ansible_collections.gantry.cluster.plugins.module_utils import domain_definition, domain_pending, libvirt_connection, libvirt_facts
 from ansible_collections.gantry.cluster.plugins.module_utils.domain import Domain
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.module_utils.executor import Executor
@@ -57,8 +57,21 @@ def test_it_is_seen_as_libvirt_s_are(node):
     node.domain().running(text_of(RECORD))
     daemon, domains = libvirt_facts.Reader([node.hypervisor], "x86_64").finish()
     assert daemon["ok"] and daemon["domain_types"] == ["test"]
-    assert [(one["name"], one["state"], one["memory_mib"], one["generation"]) for one in domains] == [
-        (RECORD["name"], "running", 512, 1)]
+    assert [(one["name"], one["state"], one["memory_mib"], one["generation"], one["digest"]) for one in domains] == [
+        (RECORD["name"], "running", 512, 1, domain_definition.digest(text_of(RECORD)))]
+
+
+def test_what_waits_is_told_of_guests_that_run(node, monkeypatch):
+    monkeypatch.setattr(domain_pending.hypervisor, "backend", lambda _name: node.hypervisor)
+    node.domain().running(text_of(RECORD))
+
+    def waiting(**changes):
+        xml = text_of(dict(RECORD, **changes))
+        return domain_pending.waiting({uuid: {"hypervisor": "fake", "xml": xml} for uuid in (RECORD["uuid"], "f" * 32)})
+    assert waiting() == {RECORD["uuid"]: []}
+    assert len(waiting(memory_mib=1024)[RECORD["uuid"]]) == 1 and "memory" in waiting(memory_mib=1024)[RECORD["uuid"]][0]
+    node.domain().stopped(5)
+    assert waiting(memory_mib=1024) == {}
 
 
 def test_a_guest_does_not_outlive_its_node(node):

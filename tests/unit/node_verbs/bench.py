@@ -38,6 +38,9 @@ if module == "node_info":
     answer = {"changed": False, "node_info": json.load(open(folder + "/node_info.json"))}
 elif module == "instance_disks":
     answer.update(synced=True, stuck=None, disks=[])
+elif module == "domain_pending":
+    waits = folder + "/waits.json"
+    answer = {"changed": False, "waiting": json.load(open(waits)) if os.path.exists(waits) else {}}
 elif module == "node_prepare":
     answer.update(hostname=os.path.basename(folder), migration_public_key="ssh-ed25519 AAAA", ssh_host_keys=[])
 if os.path.exists(folder + "/fail_" + module):
@@ -162,6 +165,16 @@ class Bench:
     def fail(self, node, module, message):
         """Let a module fail on a node."""
         (self.folder / node / ("fail_" + module)).write_text(message)
+
+    def waits(self, node, name, *lines):
+        """Let settings wait for the next start of a guest."""
+        (self.folder / node / "waits.json").write_text(json.dumps({"uuid-of-" + name: lines}))
+
+    def hosts(self, **variables):
+        """Declare instances, each with its variables."""
+        content = json.loads(self.inventory.read_text())
+        content["all"]["children"]["gantry_instances"] = {"hosts": variables}
+        self.inventory.write_text(json.dumps(content))
 
     def calls(self):
         """All modules that ran, as "node module"."""

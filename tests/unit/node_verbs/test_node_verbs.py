@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 
@@ -52,9 +51,7 @@ def test_a_container_stays_unless_a_failover_is_allowed(bench):
 
 def test_a_migration_that_may_fail_over_is_an_operation_of_each_kind(bench):
     bench.instance("c1", "node1", "node2", hypervisor="lxc")
-    content = json.loads(bench.inventory.read_text())
-    content["all"]["children"]["gantry_instances"] = {"hosts": {"c1": {}}}
-    bench.inventory.write_text(json.dumps(content))
+    bench.hosts(c1={})
     run = bench.play("instance_migrate", "-l", "c1")
     assert not run.ok and "instance_failover -l c1" in run.words and run.changed == 0, run.text
     before = bench.state.instance("c1")["generation"]
