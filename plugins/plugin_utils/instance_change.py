@@ -181,7 +181,7 @@ def plan(proposals, records, nodes, observations, settings, force=False):
         if needs_work(proposal):
             present = _present(before, nodes, seen, force)
             proposal = _choose(proposal, present, pool)
-            _refuse_astray(before, nodes, seen)
+            _refuse_astray(before, seen)
             _refuse_lacks(proposal, present)
             earlier, records = records, dict(records, **{name: proposal["after"]})
             tight = growth(settings, nodes, earlier, records, observations, name) if _grows(proposal) else []
@@ -223,7 +223,7 @@ def _choose(proposal, present, pool):
     return dict(proposal, after=after)
 
 
-def _refuse_astray(record, nodes, seen):
+def _refuse_astray(record, seen):
     """:raises GantryError: the guest lives on a node that is not its primary."""
     for node in sorted(seen):
         info = seen[node].get("node_info") or {}

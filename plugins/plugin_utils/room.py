@@ -85,8 +85,11 @@ def growth(settings, nodes, before, after, observations, name):
     for node in (int(new.primary[i]), int(new.secondary[i])):
         if node < 0:
             continue
-        where = model.names([node])[0]
-        if new.memory[node] < 0 <= old.memory[node]:
+        where, total = model.names([node])[0], model.cluster.nodes.total_memory[node]
+        if after[name]["memory_mib"] > total > 0:
+            # one that is off takes nothing now, and could never be started
+            found.append("%s has %s of memory altogether" % (where, show_mib(int(total))))
+        elif new.memory[node] < 0 <= old.memory[node]:
             found.append("%s lacks %d MiB of memory" % (where, -int(new.memory[node])))
         elif new.fails_n1[node] and not old.fails_n1[node]:
             found.append("%s could not start all its mirrors if a node died" % where)

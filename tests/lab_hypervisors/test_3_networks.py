@@ -79,6 +79,7 @@ def test_cards_are_connected_where_the_guest_is(clean, guest, switches):
     assert run.ok and cluster.violations() == [], run.text
     prefix = cluster.registry()["cluster"]["mac_prefix"]
     macs = [nic["mac"] for nic in cluster.instance(NAME)["nics"]]
+    taps = [nic.get("tap") for nic in cluster.instance(NAME)["nics"]]
     assert all(mac.startswith(prefix + ":") for mac in macs) and len(set(macs)) == len(CARDS), (prefix, macs)
     assert shown(cluster, "node1") == CONNECTED
     assert shown(cluster, "node2") == [None] * len(CARDS)
@@ -104,5 +105,18 @@ def test_cards_are_connected_where_the_guest_is(clean, guest, switches):
         run = cluster.play("instance_failover", NAME, target_node="node1")
         assert run.ok and cluster.violations() == [], run.text
         assert shown(cluster, "node1") == CONNECTED
+
+        # cards that change do so at the next start, and keep the addresses that they have
+        refused(cluster.play("instance_modify", NAME, nics=CARDS + [{"bridge": "none0"}]), "no bridge none0")
+        before = watch.last
+        run = cluster.play("instance_modify", NAME, nics=[CARDS[1], CARDS[0], CARDS[2]])
+        assert run.ok and cluster.violations() == [] and "For its next start" in run.words, run.text
+        assert cluster.play("instance_modify", NAME, nics=[CARDS[1], CARDS[0], CARDS[2]]).changed == 0
+        nics = cluster.instance(NAME)["nics"]
+        assert [nic["mac"] for nic in nics] == macs[:3] and nics[2]["tap"] == taps[2]
+        run = cluster.play("instance_reboot", NAME)
+        assert run.ok and cluster.violations() == [], run.text
+        watch.wait_beyond(before)
+        assert shown(cluster, "node1") == [CONNECTED[1], CONNECTED[0], CONNECTED[2], None]
     finally:
         watch.close()

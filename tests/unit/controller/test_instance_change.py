@@ -154,6 +154,12 @@ def test_room_is_wanted_on_the_node_and_for_its_loss():
     assert run({"gantry_memory": "512MiB"}, others=[other])["to_do"], "less needs no room"
 
 
+def test_one_that_is_off_must_fit_its_nodes():
+    one = web(admin_state="down")
+    assert run({"gantry_memory": "15GiB"}, one)["to_do"]
+    assert code({"gantry_memory": "17GiB"}, one) == "no_space"
+
+
 def test_a_policy_counts():
     policy = {"ipolicy": {"minmax": [{"min": {"memory-size": 128}, "max": {"memory-size": 2048}}]}}
     assert run({"gantry_memory": "2GiB"}, settings=policy)["to_do"]

@@ -37,7 +37,8 @@ answer = {"changed": True, "actions": []}
 if module == "node_info":
     answer = {"changed": False, "node_info": json.load(open(folder + "/node_info.json"))}
 elif module == "instance_disks":
-    answer.update(synced=True, stuck=None, disks=[])
+    stuck = open(folder + "/stuck").read() if os.path.exists(folder + "/stuck") else None
+    answer.update(synced=not stuck, stuck=stuck, disks=[])
 elif module == "domain_pending":
     waits = folder + "/waits.json"
     answer = {"changed": False, "waiting": json.load(open(waits)) if os.path.exists(waits) else {}}
@@ -169,6 +170,10 @@ class Bench:
     def waits(self, node, name, *lines):
         """Let settings wait for the next start of a guest."""
         (self.folder / node / "waits.json").write_text(json.dumps({"uuid-of-" + name: lines}))
+
+    def stick(self, node, why):
+        """Let copies on a node be such that waiting does not make them the same."""
+        (self.folder / node / "stuck").write_text(why)
 
     def hosts(self, **variables):
         """Declare instances, each with its variables."""

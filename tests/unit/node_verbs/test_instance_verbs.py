@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The gantry.cluster team
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbooks that change instances and show what waits, whole: on a real registry, and nodes that pretend."""
+"""The playbooks on instances that tell people something, whole: on a real registry, and nodes that pretend."""
 
 from __future__ import annotations
 
@@ -72,3 +72,12 @@ def test_what_waits_is_shown(bench):
     assert bench.calls().count("node1 domain_pending") == 2 and "node2 domain_pending" not in bench.calls()
     run = bench.play("instance_info", "-l", "web1", output="json")
     assert run.ok and "memory: 1048576 instead of 524288" in run.words, run.text
+
+
+def test_copies_that_waiting_does_not_make_the_same_are_told(bench):
+    bench.hosts(web2={})
+    run = bench.play("instance_activate_disks", "-l", "web2")
+    assert run.ok and "To mend" not in run.words, run.text
+    bench.stick("node3", "disk 0 on node node3: its own disk is gone (Diskless)")
+    run = bench.play("instance_activate_disks", "-l", "web2")
+    assert run.ok and "Found: disk 0 on node node3: its own disk is gone (Diskless). To mend: see to the disk" in run.words, run.text
