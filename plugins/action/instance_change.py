@@ -29,8 +29,8 @@ class ActionModule(ControllerAction):
             return {"changed": False, "nodes": names, "paths": paths}
         plans = instance_change.plan(proposals, records, nodes, arguments["observations"], settings, arguments["force"])
         rows = [row for name in sorted(plans) for row in plans[name]["rows"]]
-        return {"changed": False, "plans": {name: {key: one[key] for key in ("to_do", "changes", "generation")} for name, one in plans.items()},
-                "table": report.change_table(rows) if rows else ""}
+        told = {name: {key: one[key] for key in ("to_do", "changes", "generation")} for name, one in plans.items()}
+        return {"changed": False, "plans": told, "table": report.change_table(rows) if rows else ""}
 
     def _declared(self, name):
         return {variable: self.variable_of(name, variable) for variable in VARIABLES}

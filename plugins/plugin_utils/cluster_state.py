@@ -441,7 +441,6 @@ class ClusterState:
         record = {key: value for key, value in plan.items() if key not in ("in_use", "start")}
         uuid = record["uuid"]
         in_use = plan.get("in_use", {})
-        prefix = self.cluster()["mac_prefix"]
         disks, disk_secrets = [], {}
         for disk in record["disks"]:
             owner = "%s/%d" % (uuid, disk["index"])
@@ -453,19 +452,21 @@ class ClusterState:
                     where["minor"] = minor
                 disk_secrets[str(disk["index"])] = allocation.new_secret()
             disks.append(disk)
-        nics = [nic_spec.connect(dict(
-            nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic.get("mac")))) for nic in record["nics"]]
-        record.update(disks=disks, nics=nics, generation=0, status="creating", created=int(self.clock()))
+        record.update(disks=disks, nics=self._with_macs(uuid, record["nics"], table), generation=0, status="creating", created=int(self.clock()))
         return record, disk_secrets
 
     def _changed(self, record, changes, table):
         """The record with what changes. New network cards get a MAC address; those of cards that go stay held until the end."""
         record, uuid = dict(record, **changes), record["uuid"]
         if "nics" in changes:
-            prefix = self.cluster()["mac_prefix"]
-            record["nics"] = [nic_spec.connect(dict(nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic["mac"])))
-                              for nic in changes["nics"]]
+            record["nics"] = self._with_macs(uuid, changes["nics"], table)
         return record
+
+    def _with_macs(self, uuid, nics, table):
+        """The network cards, each with a MAC address that is handed out to it, and what connects it."""
+        prefix = self.cluster()["mac_prefix"]
+        return [nic_spec.connect(dict(nic, mac=allocation.take_mac(table, "%s/%d" % (uuid, nic["index"]), prefix, nic.get("mac"))))
+                for nic in nics]
 
     def keep(self, operation):
         """Prove that the operation still holds its lock and renew the lease.

@@ -130,8 +130,8 @@ def instance_table(rows):
         if row["windows_open"]:
             notes.append("dual-primary open on " + ", ".join(row["windows_open"]))
         if row["pending_changes"]:
-            notes.append("%d %s for the next start" % (len(row["pending_changes"]), "setting waits" if len(row["pending_changes"]) == 1
-                                                        else "settings wait"))
+            count = len(row["pending_changes"])
+            notes.append("%d %s for the next start" % (count, "setting waits" if count == 1 else "settings wait"))
         lines.append([
             row["name"], row["status"], row["primary"], row["secondary"] or "-", show_mib(row["memory_mib"]),
             "%s %s" % (row["disk_template"], show_mib(row["disk_mib"]) if row["disk_mib"] else ""), row["_words"], "; ".join(notes)])
