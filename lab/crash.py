@@ -21,7 +21,7 @@ import time
 from lab import audit
 from lab import trial as trials
 
-VERBS = ("add", "migrate", "failover", "replace_disks", "evacuate", "remove", "stop", "start")
+VERBS = ("add", "migrate", "failover", "replace_disks", "evacuate", "remove", "stop", "start", "modify")
 #: What the matrix holds unless told otherwise.
 USUAL = VERBS[:6]
 #: A task this short has no inside worth hitting, seconds.

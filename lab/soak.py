@@ -37,7 +37,7 @@ class Soak:
                 continue
             up = record["admin_state"] == "up"
             found += [(weight, self.verb, guest, verb) for weight, verb in (
-                (1, "remove"), (2, "stop" if up else "start"), (2, "failover"), (2, "replace_disks"))]
+                (1, "remove"), (2, "stop" if up else "start"), (2, "failover"), (2, "replace_disks"), (1, "modify"))]
             if up:
                 found += [(weight, self.verb, guest, verb) for weight, verb in ((4, "migrate"), (1, "reboot"), (1, "evacuate"))]
                 found += [(weight, self.killed, guest, verb) for weight, verb in ((3, "migrate"), (2, "replace_disks"))]

@@ -138,6 +138,8 @@ class Guest:
             options = {"target_node": self.record()["secondary"]}
         elif verb == "replace_disks":
             options = {"new_secondary": self.third()}
+        elif verb == "modify":
+            options = {"vcpus": 3 - self.record()["vcpus"]}
         elif verb == "stop":
             options = {"force": True, "shutdown_timeout": 60}
         return "instance_" + verb, self.name, options
