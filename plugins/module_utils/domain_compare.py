@@ -72,10 +72,11 @@ def _compare(wanted, found, path, changes):
             continue
         there = found.get(name)
         if _value(name, value, unit[0]) != _value(name, there, unit[1]):
-            changes.append({"option": "%s@%s" % (path, name), "wanted": value, "found": there})
+            changes.append({
+                "option": "%s@%s" % (path, name), "wanted": _told(name, value, unit[0]), "found": _told(name, there, unit[1])})
     text, there = (wanted.text or "").strip(), (found.text or "").strip()
     if not len(wanted) and _value("", text, unit[0]) != _value("", there, unit[1]):
-        changes.append({"option": path, "wanted": text, "found": there})
+        changes.append({"option": path, "wanted": _told("", text, unit[0]), "found": _told("", there, unit[1])})
     matched = []
     for child, key in _keyed(wanted):
         partner = _partner(found, child.tag, key)
@@ -87,28 +88,28 @@ def _compare(wanted, found, path, changes):
         _compare(child, partner, where, changes)
     if wanted.tag in _FILLED:
         for child, key in _keyed(found):
-            if not any(child is partner for partner in matched) and not _filled_in(wanted.tag, child, wanted):
+            if not any(child is partner for partner in matched) and not _filled_in(found, child, wanted):
                 changes.append({
                     "option": "%s%s" % (path + "/" if path else "", _named(child.tag, key)), "wanted": None, "found": "there"})
 
 
 def _filled_in(parent, child, wanted):
-    """Whether libvirt adds the child where nobody asks for it."""
+    """Whether libvirt adds the child to its parent where nobody asks for it."""
     if child.tag == "cpu":
         # one that was taken out of the definition must not go on unseen
         return child.findtext("model") in _DEFAULT_CPUS and child.find("topology") is None and child.find("numa") is None
     if child.tag == "currentMemory":
-        memory = wanted.find("memory")
+        memory = parent.find("memory")
         return memory is not None and _bytes(child) == _bytes(memory)
     if child.tag == "devices":
-        return all(_filled_in("devices", one, wanted) for one in child)
+        return all(_filled_in(child, one, wanted) for one in child)
     if child.tag == "boot":
         return wanted.find("boot") is None
     if child.tag == "input":
         return child.get("bus") in ("ps2", "xen")
     if child.tag == "watchdog":
         return child.get("model") == "itco"
-    return child.tag in _FILLED.get(parent, ())
+    return child.tag in _FILLED.get(parent.tag, ())
 
 
 def _keyed(parent):
@@ -154,3 +155,9 @@ def _value(name, value, unit):
     if value is not None and unit and name in ("", "size", "memory") and value.isdigit():
         return int(value) * unit
     return value
+
+
+def _told(name, value, unit):
+    """A value for people: amounts of memory in MiB, whichever unit each side has."""
+    amount = _value(name, value, unit)
+    return "%g MiB" % (amount / 1024 ** 2) if isinstance(amount, int) else value

@@ -65,7 +65,7 @@ waiting:
   returned: success
   type: dict
   sample:
-    6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11: ["memory: 1024 instead of 512"]
+    6f1d0a52-8f0e-4c1b-9a3e-6f0d7d2f4a11: ["memory: 1024 MiB instead of 512 MiB"]
 """
 
 from ansible_collections.gantry.cluster.plugins.module_utils import domain_pending

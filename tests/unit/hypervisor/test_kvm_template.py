@@ -60,8 +60,13 @@ def test_changes_are_told_by_option(qemu):
     before = defined(qemu, make_record(hvparams={"rng": True, "cpu_cores": 2, "boot_order": ["disk", "network"], "usb_mouse": "tablet"}))
     told = differences(text_of(make_record(memory_mib=1024, hvparams={"vga": "virtio"})), before)
     assert {one["option"] for one in told} == {
-        "memory", "currentMemory", "cpu", "os/boot[1]", "devices/rng", "devices/input[tablet]", "devices/video/model@type"}
+        "memory", "cpu", "os/boot[1]", "devices/rng", "devices/input[tablet]", "devices/video/model@type"}
     assert "devices/video/model@type: virtio instead of vga" in sentences(told)
+    assert "memory: 1024 MiB instead of 512 MiB" in sentences(told), "libvirt's unit is KiB"
+    ballooned = defined(qemu, make_record(hvparams={"memory_min": 256}))
+    assert sentences(differences(text_of(make_record()), ballooned)) == ["currentMemory: nothing instead of there"]
+    assert sentences(differences(text_of(make_record(hvparams={"memory_min": 128})), ballooned)) == [
+        "currentMemory: 128 MiB instead of 256 MiB"]
 
 
 @pytest.mark.parametrize("text", ["]]>", "a'b", 'a"b', "a&amp;b", "<a/>", "--><evil/><!--", "${x}{{ 7*7 }}", "é\u2028"])
