@@ -49,9 +49,13 @@ class ActionModule(DomainTemplates, ControllerAction):
                 return None
             return domain_definition.digest(found[record["uuid"]])
 
-        others = report.defined_otherwise(content["instances"], observations, names, digest)
-        return {node: {record["uuid"]: {"hypervisor": record.get("hypervisor", "kvm"), "xml": found[record["uuid"]]}
-                       for record in records if record["uuid"] in found} for node, records in others.items()}
+        unsure = {}
+        for node, records in report.defined_otherwise(content["instances"], observations, names, digest).items():
+            for record in records:
+                if record["uuid"] in found:
+                    unsure.setdefault(node, {})[record["uuid"]] = {
+                        "hypervisor": record.get("hypervisor", "kvm"), "xml": found[record["uuid"]]}
+        return unsure
 
     def _definition(self, record, settings):
         if record.get("hypervisor", "kvm") not in hypervisors.BACKENDS:

@@ -369,19 +369,20 @@ class ClusterState:
             ModRevision(instance_key(name), entry.mod_revision) if entry else KeyAbsent(instance_key(name)),
             ModRevision(lock_key(name), lock.mod_revision) if lock else KeyAbsent(lock_key(name)),
         ]
-        if record is None or changes:
-            table = {kind: dict(numbers) for kind, numbers in (allocations.value if allocations else allocation.empty()).items()}
-            disk_secrets = None
-            if record is None:
-                record, disk_secrets = self._new_record(plan, table)
-            else:
-                kept = pending["params"].get("before") if pending and pending["verb"] == verb else None
-                params = dict(params, before=dict({key: record.get(key) for key in changes}, **(kept or {})))
-                record = self._changed(record, changes, table)
-            guards.append(ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"))
-            writes.append(Put("allocations", table))
+        handed_out = allocations.value if allocations else allocation.empty()
+        table = {kind: dict(numbers) for kind, numbers in handed_out.items()}
+        if record is None:
+            record, disk_secrets = self._new_record(plan, table)
             if disk_secrets:
                 writes.append(Put("secrets/" + record["uuid"], disk_secrets))
+        elif changes:
+            kept = pending["params"].get("before") if pending and pending["verb"] == verb else None
+            params = dict(params, before=dict({key: record.get(key) for key in changes}, **(kept or {})))
+            record = self._changed(record, changes, table)
+        if entry is None or table != handed_out:
+            # written for each new instance, whatever it takes: remove_node looks whether it was
+            guards.append(ModRevision("allocations", allocations.mod_revision) if allocations else KeyAbsent("allocations"))
+            writes.append(Put("allocations", table))
         # what cluster and group say now counts for this operation, in all its steps
         record = hvparams.refresh(record, self._settings())
         generation = record["generation"] + 1
@@ -542,8 +543,9 @@ class ClusterState:
                 allocation.release(table, record["uuid"])
             else:
                 allocation.keep_macs(table, record["uuid"], record["nics"])
-            guards.append(ModRevision("allocations", allocations.mod_revision))
-            writes.append(Put("allocations", table))
+            if table != allocations.value:
+                guards.append(ModRevision("allocations", allocations.mod_revision))
+                writes.append(Put("allocations", table))
         if remove:
             writes += [Delete(instance_key(name)), Delete("secrets/" + record["uuid"])]
         else:
