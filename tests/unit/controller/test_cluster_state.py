@@ -91,6 +91,20 @@ def test_a_wanted_mac_is_given_once(url):
     assert state(url).instance("web2") is None and state(url).locks() == {}
 
 
+def test_an_instance_that_takes_no_number_is_seen_by_who_removes_its_node(url):
+    add(url)
+
+    def revision():
+        return open_registry(url).get("allocations").mod_revision
+    before = revision()
+    add(url, "bare1", disks=0)
+    assert revision() > before, "remove_node would not see that it was made meanwhile"
+    before = revision()
+    mine = state(url)
+    mine.end(mine.begin("web1", "stop"), "done")
+    assert revision() == before, "verbs on other instances would have to wait for each other"
+
+
 def test_each_operation_has_a_higher_generation(url):
     add(url)
     seen = []
