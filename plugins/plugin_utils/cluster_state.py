@@ -453,7 +453,8 @@ class ClusterState:
                     where["minor"] = minor
                 disk_secrets[str(disk["index"])] = allocation.new_secret()
             disks.append(disk)
-        record.update(disks=disks, nics=self._with_macs(uuid, record["nics"], table), generation=0, status="creating", created=int(self.clock()))
+        nics = self._with_macs(uuid, record["nics"], table)
+        record.update(disks=disks, nics=nics, generation=0, status="creating", created=int(self.clock()))
         return record, disk_secrets
 
     def _changed(self, record, changes, table):

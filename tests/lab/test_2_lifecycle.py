@@ -57,7 +57,6 @@ def test_every_verb(web1, counted):
         counted("instance_info", run.calls, 3)
 
         refused(cluster.play("instance_modify", NAME, hvparams={"firmware": "efi"}), "firmware cannot be changed")
-        refused(cluster.play("instance_modify", NAME, memory="64GiB"), "cannot grow", "node1 has")
         before = cluster.snapshot()
         run = cluster.play("instance_modify", NAME, check=True, **CHANGED)
         assert run.ok and run.changed > 0 and "%s memory 32 MiB 48 MiB" % NAME in run.words, run.text

@@ -10,6 +10,6 @@ from lab.soak import Soak
 
 def test_some_random_steps(trial):
     soak = Soak(trial)
-    for _step in range(4):
+    for _step in range(3):
         soak.step()
-    assert soak.steps == 4 and trial.violations == 0
+    assert soak.steps == 3 and trial.violations == 0
