@@ -75,8 +75,12 @@ def release(table, uuid):
 
 def keep_macs(table, uuid, nics):
     """Give back the MAC addresses of the instance that are not those of its network cards."""
-    table["macs"] = {mac: owner for mac, owner in table["macs"].items() if owner.split("/")[0] != uuid}
-    table["macs"].update({nic["mac"]: "%s/%d" % (uuid, nic["index"]) for nic in nics})
+    owners = {nic["mac"]: "%s/%d" % (uuid, nic["index"]) for nic in nics}
+    for mac in [mac for mac, owner in table["macs"].items() if owner.split("/")[0] == uuid]:
+        if mac in owners:
+            table["macs"][mac] = owners[mac]
+        else:
+            del table["macs"][mac]
 
 
 def new_secret():

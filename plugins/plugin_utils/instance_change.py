@@ -11,7 +11,7 @@ from __future__ import annotations
 from ansible_collections.gantry.cluster.plugins.module_utils import hypervisor as hypervisors
 from ansible_collections.gantry.cluster.plugins.module_utils.errors import GantryError
 from ansible_collections.gantry.cluster.plugins.plugin_utils import hvparams, instance_spec, nic_spec, suitability
-from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import choose_machine, pinned_model
+from ansible_collections.gantry.cluster.plugins.plugin_utils.instance_plan import choose_machine, pinned_model, refuse_unreadable
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import candidates, silent
 from ansible_collections.gantry.cluster.plugins.plugin_utils.room import growth
 from ansible_collections.gantry.cluster.plugins.plugin_utils.units import show_mib
@@ -50,6 +50,7 @@ def propose(name, declared, record, settings):
     if record["status"] != "ready":
         raise GantryError("Instance %s is not complete" % name, found="status %s" % record["status"], expected="an instance that exists",
                           mend="run instance_add for it again", code="interrupted")
+    record = dict({"hypervisor": "kvm"}, **record)
     given = {key: value for key, value in declared.items() if value is not None and key not in _FOR_CREATION}
     _refuse_made(name, given, record)
     spec = instance_spec.parse(name, dict(instance_spec.declared_as(record), **given))
@@ -65,7 +66,7 @@ def propose(name, declared, record, settings):
 def _refuse_made(name, given, record):
     """:raises GantryError: something is declared that was settled when the instance was made."""
     for key, mend in _MADE.items():
-        now = record.get(key, "kvm" if key == "hypervisor" else None)
+        now = record.get(key)
         wanted = given.get("gantry_" + key, now) or None
         if wanted != now:
             raise GantryError("Instance %s: gantry_%s cannot be changed" % (name, key), found=repr(wanted),
@@ -84,7 +85,7 @@ def _refuse_other_disks(spec, record):
 
 def _parameters(spec, record):
     """The instance's own hypervisor parameters. :raises GantryError: one that was settled when it was made would be another."""
-    known, now = hypervisors.backend(spec["hypervisor"]).parameters, hvparams.values_of(dict({"hypervisor": "kvm"}, **record))
+    known, now = hypervisors.backend(spec["hypervisor"]).parameters, hvparams.values_of(record)
     for key, value in sorted(spec["hvparams"].items()):
         if known[key].fixed and value != now[key]:
             raise GantryError(
@@ -160,7 +161,7 @@ def _grows(proposal):
 
 def _takes_baseline(proposal):
     """Whether the processor's model becomes the cluster's baseline, which is pinned to the instance."""
-    before, after = (hvparams.values_of(dict({"hypervisor": "kvm"}, **proposal[key])) for key in ("before", "after"))
+    before, after = (hvparams.values_of(proposal[key]) for key in ("before", "after"))
     return after.get("cpu_type") == "baseline" and before.get("cpu_type") != "baseline"
 
 
@@ -237,8 +238,9 @@ def _refuse_astray(record, seen):
 
 def _refuse_lacks(proposal, present):
     """:raises GantryError: a node cannot run the instance as it would be, and could as it was."""
-    before, after = (dict({"hypervisor": "kvm"}, **proposal[key]) for key in ("before", "after"))
-    old = set(hvparams.files(hvparams.values_of(before)))
+    before, after = proposal["before"], proposal["after"]
+    old = hvparams.files(hvparams.values_of(before))
+    new = [path for path in hvparams.files(after["hvparams_effective"]) if path not in old]
     for node, observation in present.items():
         facts = suitability.facts(observation["node_info"])
         had = [lack["what"] for lack in suitability.lacks(before, facts)]
@@ -248,13 +250,7 @@ def _refuse_lacks(proposal, present):
                     "Instance %s: node %s cannot run it as it is declared: %s" % (proposal["name"], node, lack["what"]),
                     found=lack["what"], expected=lack["expected"], mend="on %s: %s; or declare something else" % (node, lack["mend"]),
                     code=lack["code"])
-        files = observation["node_info"].get("paths") or {}
-        for path in hvparams.files(after["hvparams_effective"]):
-            state = files.get(path) or {"ok": False, "error": "was not looked at"}
-            if not state["ok"] and path not in old:
-                raise GantryError(
-                    "Instance %s: %s cannot be used on node %s" % (proposal["name"], path, node), found=state["error"],
-                    expected="a readable file", mend="put it on %s, readable for all" % node, code="unreadable_image")
+        refuse_unreadable(proposal["name"], node, observation["node_info"], new)
 
 
 def rows(before, after):

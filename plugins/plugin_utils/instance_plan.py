@@ -120,17 +120,10 @@ def _check_node_needs(spec, nodes, primary, settings):
                 found="extents of %g MiB" % extent, expected="at most %d MiB: QEMU takes 8 MiB of flash altogether" % hvparams.NVRAM_MIB,
                 mend="use a volume group with small extents ('vgchange -s 4m'), or firmware=bios", code="large_extents",
             )
-        files = node["info"].get("paths", {})
         needed = hvparams.files(values)
         if node is primary and spec["image"]:
             needed.append(spec["image"])
-        for path in needed:
-            seen = files.get(path) or {"ok": False, "error": "was not looked at"}
-            if not seen["ok"]:
-                raise GantryError(
-                    "Instance %s: %s cannot be used on node %s" % (spec["name"], path, node["name"]), found=seen["error"],
-                    expected="a readable file", mend="put it on %s, readable for all" % node["name"], code="unreadable_image",
-                )
+        refuse_unreadable(spec["name"], node["name"], node["info"], needed)
     if spec["image"] and primary is not None:
         size = primary["info"]["paths"][spec["image"]].get("virtual_size_mib") or 0
         if size > spec["disks"][0]["size_mib"]:
@@ -138,6 +131,20 @@ def _check_node_needs(spec, nodes, primary, settings):
                 "Instance %s: the image %s does not fit on disk 0" % (spec["name"], spec["image"]),
                 found="the image is %d MiB" % size, expected="at most %d MiB" % spec["disks"][0]["size_mib"],
                 mend="make gantry_disks[0].size larger", code="image_too_large",
+            )
+
+
+def refuse_unreadable(name, node, info, paths):
+    """:raises GantryError: a file that the instance needs on a node is not there, or not for all to read.
+
+    :param info: the node's ``node_info``, asked with these paths.
+    """
+    for path in paths:
+        seen = (info.get("paths") or {}).get(path) or {"ok": False, "error": "was not looked at"}
+        if not seen["ok"]:
+            raise GantryError(
+                "Instance %s: %s cannot be used on node %s" % (name, path, node), found=seen["error"],
+                expected="a readable file", mend="put it on %s, readable for all" % node, code="unreadable_image",
             )
 
 

@@ -108,7 +108,6 @@ def test_cards_are_connected_where_the_guest_is(clean, guest, switches):
 
         # cards that change do so at the next start, and keep the addresses that they have
         refused(cluster.play("instance_modify", NAME, nics=CARDS + [{"bridge": "none0"}]), "no bridge none0")
-        before = watch.last
         run = cluster.play("instance_modify", NAME, nics=[CARDS[1], CARDS[0], CARDS[2]])
         assert run.ok and cluster.violations() == [] and "For its next start" in run.words, run.text
         assert cluster.play("instance_modify", NAME, nics=[CARDS[1], CARDS[0], CARDS[2]]).changed == 0
@@ -116,7 +115,7 @@ def test_cards_are_connected_where_the_guest_is(clean, guest, switches):
         assert [nic["mac"] for nic in nics] == macs[:3] and nics[2]["tap"] == taps[2]
         run = cluster.play("instance_reboot", NAME)
         assert run.ok and cluster.violations() == [], run.text
-        watch.wait_beyond(before)
+        watch.wait_beyond(watch.last)
         assert shown(cluster, "node1") == [CONNECTED[1], CONNECTED[0], CONNECTED[2], None]
     finally:
         watch.close()

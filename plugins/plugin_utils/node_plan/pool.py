@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.gantry.cluster.plugins.plugin_utils import node_space
 from ansible_collections.gantry.cluster.plugins.plugin_utils.allocator import Chooser
-from ansible_collections.gantry.cluster.plugins.plugin_utils.cluster_state import FINISHERS
+from ansible_collections.gantry.cluster.plugins.plugin_utils.operations import FINISHERS
 from ansible_collections.gantry.cluster.plugins.plugin_utils.node_space import EXTENT_MIB, candidates, disk_request, unsuited
 from ansible_collections.gantry.cluster.plugins.plugin_utils.verdicts.view import view
 

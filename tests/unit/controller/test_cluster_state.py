@@ -337,6 +337,17 @@ def test_any_verb_goes_on_after_a_change_that_was_cut_off(url):
     assert macs(url) == {} and "pending" not in mine.instance("web1")
 
 
+def test_a_change_takes_no_address_from_another(url):
+    """Where two records have one address, cluster_verify tells it; a change of something else decides nothing."""
+    add(url, nics=1, mac="52:54:00:00:00:01")
+    mine, operation = modify(url, {"vcpus": 2})
+    table = state(url).allocations()
+    table["macs"]["52:54:00:00:00:01"] = "uuid-of-another/0"
+    mine.registry.update("allocations", lambda _value: table)
+    mine.end(operation, "done")
+    assert macs(url) == {"52:54:00:00:00:01": "uuid-of-another/0"}
+
+
 def test_a_predicted_change_writes_nothing(url):
     before = add(url, nics=1)
     operation = modify(url, {"nics": [], "vcpus": 2}, check_mode=True)[1]
